@@ -1,0 +1,208 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Log densities behind the C contract: addresses in, arrays out, and the way back into Python callables."""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t, uintptr_t
+from libc.math cimport INFINITY, NAN
+from libc.string cimport memcpy
+
+import numpy as np
+
+cdef extern from "micropolis/density.h" nogil:
+    ctypedef int (*mp_logp_grad_fn)(size_t, const double *, double *, double *, void *)
+    ctypedef int (*mp_value_fn)(size_t, const double *, double *, void *)
+    ctypedef int (*mp_hessian_fn)(size_t, const double *, double *, void *)
+    ctypedef int (*mp_hvp_fn)(size_t, const double *, const double *, double *, void *)
+    ctypedef int (*mp_third_product_fn)(size_t, const double *, const double *, double *, void *)
+    ctypedef int (*mp_batch_fn)(size_t, size_t, const double *, double *, double *, void *)
+    ctypedef struct mp_density:
+        uint32_t version
+        size_t dim
+        void *user_data
+        mp_logp_grad_fn logp_grad
+        mp_value_fn value
+        mp_hessian_fn hessian
+        mp_hvp_fn hvp
+        mp_third_product_fn third_product
+        mp_batch_fn batch
+    uint32_t MP_DENSITY_VERSION
+    int mp_density_logp_grad(const mp_density *, const double *, double *, double *)
+    int mp_density_value(const mp_density *, const double *, double *, double *)
+
+cdef extern from "densities/densities.h" nogil:
+    const mp_density mp_gaussian
+
+
+def library():
+    """Addresses of the compiled targets' mp_density templates, by name."""
+    return {
+        "gaussian": <uintptr_t>&mp_gaussian,
+    }
+
+
+cdef class CDensity:
+    """One mp_density and the objects that keep its memory alive.
+
+    Parameters
+    ----------
+    dim : int
+    user_data : int
+        Address handed to every function.
+    keep_alive : object
+        Held as long as this object lives.
+    template : int
+        Address of an mp_density whose functions are taken over.
+    logp_grad, value, hessian, hvp, third_product, batch : int
+        Addresses of single functions, over the template's.
+    """
+    cdef mp_density c
+    cdef object keep_alive
+    cdef readonly PythonTarget target
+
+    def __init__(self, size_t dim, *, uintptr_t user_data=0, object keep_alive=None, uintptr_t template=0,
+                 uintptr_t logp_grad=0, uintptr_t value=0, uintptr_t hessian=0, uintptr_t hvp=0,
+                 uintptr_t third_product=0, uintptr_t batch=0):
+        if template:
+            self.c = (<mp_density *>template)[0]
+        self.c.version = MP_DENSITY_VERSION
+        self.c.dim = dim
+        self.c.user_data = <void *>user_data
+        if logp_grad: self.c.logp_grad = <mp_logp_grad_fn>logp_grad
+        if value: self.c.value = <mp_value_fn>value
+        if hessian: self.c.hessian = <mp_hessian_fn>hessian
+        if hvp: self.c.hvp = <mp_hvp_fn>hvp
+        if third_product: self.c.third_product = <mp_third_product_fn>third_product
+        if batch: self.c.batch = <mp_batch_fn>batch
+        if self.c.logp_grad == NULL:
+            raise ValueError("a density needs logp_grad")
+        self.keep_alive = keep_alive
+        self.target = None
+
+    @property
+    def dim(self):
+        return self.c.dim
+
+    @property
+    def address(self):
+        """Address of the mp_density struct, valid as long as this object lives."""
+        return <uintptr_t>&self.c
+
+    @property
+    def functions(self):
+        """Addresses of the functions (0: not available) and of user_data."""
+        return {
+            "logp_grad": <uintptr_t>self.c.logp_grad, "value": <uintptr_t>self.c.value,
+            "hessian": <uintptr_t>self.c.hessian, "hvp": <uintptr_t>self.c.hvp,
+            "third_product": <uintptr_t>self.c.third_product, "batch": <uintptr_t>self.c.batch,
+            "user_data": <uintptr_t>self.c.user_data,
+        }
+
+    cdef int _settle(self, int status, double *logp, double[::1] out) except -1:
+        """A fatal code raises the Python error behind it; a rejected point is -inf with NaN derivatives."""
+        if status < 0:
+            if self.target is not None and self.target.error is not None:
+                error, self.target.error = self.target.error, None
+                raise error
+            raise RuntimeError(f"the density returned the fatal code {status}")
+        if status > 0:
+            if logp != NULL:
+                logp[0] = -INFINITY
+            out[:] = NAN
+        return 0
+
+    def value(self, const double[:, ::1] x):
+        """(n, dim) -> (n,)."""
+        out = np.empty(x.shape[0])
+        cdef double[::1] logp = out, scratch = np.empty(self.c.dim)
+        cdef Py_ssize_t i
+        for i in range(x.shape[0]):
+            self._settle(mp_density_value(&self.c, &x[i, 0], &scratch[0], &logp[i]), &logp[i], scratch)
+        return out
+
+    def value_and_grad(self, const double[:, ::1] x):
+        """(n, dim) -> (n,), (n, dim)."""
+        values, grads = np.empty(x.shape[0]), np.empty((x.shape[0], x.shape[1]))
+        cdef double[::1] logp = values
+        cdef double[:, ::1] grad = grads
+        cdef Py_ssize_t i
+        for i in range(x.shape[0]):
+            self._settle(mp_density_logp_grad(&self.c, &x[i, 0], &grad[i, 0], &logp[i]), &logp[i], grad[i])
+        return values, grads
+
+    def hessian(self, const double[:, ::1] x):
+        """(n, dim) -> (n, dim * dim); only where `functions["hessian"]`."""
+        out = np.empty((x.shape[0], x.shape[1] * x.shape[1]))
+        cdef double[:, ::1] h = out
+        cdef Py_ssize_t i
+        for i in range(x.shape[0]):
+            self._settle(self.c.hessian(self.c.dim, &x[i, 0], &h[i, 0], self.c.user_data), NULL, h[i])
+        return out
+
+    def hvp(self, const double[:, ::1] x, const double[:, ::1] v):
+        """(n, dim), (n, dim) -> (n, dim); only where `functions["hvp"]`."""
+        out = np.empty((x.shape[0], x.shape[1]))
+        cdef double[:, ::1] product = out
+        cdef Py_ssize_t i
+        for i in range(x.shape[0]):
+            self._settle(self.c.hvp(self.c.dim, &x[i, 0], &v[i, 0], &product[i, 0], self.c.user_data), NULL, product[i])
+        return out
+
+    def third_product(self, const double[:, ::1] x, const double[:, ::1] m):
+        """(n, dim), (n, dim * dim) -> (n, dim); only where `functions["third_product"]`."""
+        out = np.empty((x.shape[0], x.shape[1]))
+        cdef double[:, ::1] product = out
+        cdef Py_ssize_t i
+        for i in range(x.shape[0]):
+            self._settle(self.c.third_product(self.c.dim, &x[i, 0], &m[i, 0], &product[i, 0], self.c.user_data), NULL,
+                         product[i])
+        return out
+
+
+cdef class PythonTarget:
+    """What the trampolines reach: a Python function x -> (logp, grad), one x -> logp, and the first error of either."""
+    cdef object logp_grad, value
+    cdef public object error
+    cdef public object where
+
+    def __init__(self, logp_grad, value=None):
+        self.logp_grad, self.value = logp_grad, value
+        self.error = self.where = None
+
+
+cdef int call_logp_grad(size_t dim, const double *x, double *grad, double *logp, void *user_data) noexcept with gil:
+    cdef PythonTarget target = <PythonTarget>user_data
+    point = np.empty(dim)
+    cdef double[::1] view = point, gradient
+    memcpy(&view[0], x, dim * sizeof(double))
+    try:
+        value, slope = target.logp_grad(point)
+        gradient = slope
+        memcpy(grad, &gradient[0], dim * sizeof(double))
+        logp[0] = value
+        return 0
+    except BaseException as error:
+        target.error, target.where = error, point
+        return -1
+
+
+cdef int call_value(size_t dim, const double *x, double *logp, void *user_data) noexcept with gil:
+    cdef PythonTarget target = <PythonTarget>user_data
+    point = np.empty(dim)
+    cdef double[::1] view = point
+    memcpy(&view[0], x, dim * sizeof(double))
+    try:
+        logp[0] = target.value(point)
+        return 0
+    except BaseException as error:
+        target.error, target.where = error, point
+        return -1
+
+
+def python_density(dim, logp_grad, value=None):
+    """CDensity of Python functions: logp_grad(x) -> (float, float64 array (dim,)), value(x) -> float."""
+    cdef PythonTarget target = PythonTarget(logp_grad, value)
+    cdef CDensity density = CDensity(
+        dim, user_data=<uintptr_t><void *>target, keep_alive=target, logp_grad=<uintptr_t>&call_logp_grad,
+        value=<uintptr_t>&call_value if value is not None else 0)
+    density.target = target
+    return density

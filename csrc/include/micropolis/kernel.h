@@ -1,0 +1,65 @@
+/* The C contract of a Markov kernel: options in, one step, a record of what happened out.
+ *
+ * Every algorithm exports mp_<alg>_options (a plain struct), mp_<alg>_work_size and mp_<alg>_step. A step reads and
+ * writes the named buffers of its state and allocates nothing: `work` comes from above. Options do not change while a
+ * chain runs; only adaptation, between warm-up steps, writes the mp_tuning at their head. */
+#ifndef MICROPOLIS_KERNEL_H
+#define MICROPOLIS_KERNEL_H
+
+#include <micropolis/density.h>
+#include <micropolis/random.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What became of the proposal of a step. Positive: rejected, and why. Negative: the chain stops. */
+enum mp_status {
+  MP_OK = 0,
+  MP_NON_FINITE = 1,      /* log density, gradient or kinetic energy was not finite */
+  MP_ENERGY_ERROR = 2,    /* the energy error passed 1000 */
+  MP_DENSITY_REJECTED = 3, /* the density returned a code > 0 */
+  MP_DENSITY_FATAL = -1,  /* the density returned a code < 0 */
+  MP_CANCELLED = -2,      /* the control flag was raised between two draws */
+  MP_BAD_START = -3       /* log density or gradient not finite at the initial point */
+};
+
+/* The head of every info record; a kernel's own fields follow it. 24 bytes, no padding. */
+typedef struct mp_info {
+  double logp;        /* log density of the new state */
+  double accept_prob; /* acceptance probability, for NUTS its mean over the trajectory */
+  int32_t n_grad;     /* density evaluations in this step */
+  uint8_t accepted;   /* the state moved */
+  uint8_t divergent;
+  int16_t status; /* mp_status */
+} mp_info;
+
+/* Buffers of a state, in the order in which the kernel declares them. The first is the position x[dim] and the second
+ * logp[1] for every kernel; gradient kernels go on with grad[dim]. */
+typedef struct mp_state {
+  size_t n_buffers;
+  void *const *buffers;
+} mp_state;
+
+enum { MP_STATE_X = 0, MP_STATE_LOGP = 1, MP_STATE_GRAD = 2 };
+
+/* Step size and metric: the head of every options struct, the only part that adaptation writes. The proposal of a
+ * random walk is x + step_size * S z; the inverse mass of a Hamiltonian kernel is S S'. */
+enum mp_metric { MP_DIAGONAL = 0, MP_DENSE = 1 };
+typedef struct mp_tuning {
+  double step_size;
+  int64_t metric; /* mp_metric */
+  double *scale;  /* S: MP_DIAGONAL dim numbers, MP_DENSE a row-major lower triangular dim * dim factor */
+} mp_tuning;
+
+typedef int (*mp_step_fn)(const void *options, const mp_density *density, bitgen_t *rng, mp_state *state,
+                          double *work, mp_info *info);
+typedef size_t (*mp_work_size_fn)(const void *options, size_t dim); /* in doubles; work is 64-byte aligned */
+
+/* Fill logp (and grad, if the state has it) from x. MP_OK, MP_DENSITY_FATAL or MP_BAD_START. */
+int mp_state_init(const mp_density *density, mp_state *state, double *work);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

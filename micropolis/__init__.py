@@ -1,0 +1,1 @@
+"""Compiled Markov chain Monte Carlo kernels behind a thin NumPy API."""

@@ -1,0 +1,35 @@
+"""The errors that micropolis raises; every one is a MicropolisError."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class MicropolisError(Exception):
+    """Base class of every error that micropolis raises on purpose."""
+
+
+class InputError(MicropolisError, ValueError):
+    """An argument has a wrong value or shape; the message names it, what came and what was expected."""
+
+
+class InputTypeError(MicropolisError, TypeError):
+    """An argument has a wrong type."""
+
+
+class DensityError(MicropolisError):
+    """A log density failed; `trace` holds the draws made before, where there are any."""
+
+    trace: Any = None
+
+
+class KernelError(MicropolisError):
+    """A kernel or a backend cannot do what was asked."""
+
+
+class TraceFileError(MicropolisError, ValueError):
+    """A file is not a trace, or is damaged."""
+
+
+class MissingExtraError(MicropolisError, ImportError):
+    """An optional dependency is not installed; the message has the pip command."""

@@ -1,0 +1,31 @@
+"""In-place build: run meson in build/inplace and copy the extension modules next to their Python package.
+
+    python setup.py            # then `PYTHONPATH=. python` uses the checkout
+"""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parent.resolve()
+BUILD = ROOT / "build" / "inplace"
+
+
+def main() -> None:
+    if not (BUILD / "build.ninja").exists():
+        subprocess.run(["meson", "setup", str(BUILD), str(ROOT)], check=True)
+    subprocess.run(["meson", "compile", "-C", str(BUILD)], check=True)
+    installed = subprocess.run(
+        ["meson", "introspect", "--installed", str(BUILD)], check=True, capture_output=True, text=True
+    ).stdout
+    for built, target in json.loads(installed).items():
+        if built.startswith(str(BUILD)) and target.endswith((".so", ".a")):
+            relative = pathlib.Path(target).parts[pathlib.Path(target).parts.index("micropolis") :]
+            (ROOT / pathlib.Path(*relative)).parent.mkdir(exist_ok=True)
+            shutil.copy2(built, ROOT / pathlib.Path(*relative))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
