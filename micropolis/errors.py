@@ -31,5 +31,15 @@ class TraceFileError(MicropolisError, ValueError):
     """A file is not a trace, or is damaged."""
 
 
+class TraceWriteError(MicropolisError, OSError):
+    """A trace could not be written; it is intact in memory, and so is a file that was there before."""
+
+
+class UnknownNameError(InputError, KeyError):
+    """A name that a trace does not have; the message lists those it has."""
+
+    __str__ = Exception.__str__  # KeyError would show the message in quotes
+
+
 class MissingExtraError(MicropolisError, ImportError):
     """An optional dependency is not installed; the message has the pip command."""
