@@ -36,9 +36,10 @@ def split_r_hat(draws: NDArray[Any]) -> NDArray[np.float64]:
     np.float64(0.8165)
     """
     half = draws.shape[1] // 2
-    halves = np.concatenate([draws[:, :half], draws[:, draws.shape[1] - half :]], dtype=np.float64)
-    within = np.var(halves, axis=1, ddof=1).mean(axis=0)
-    between = np.var(halves.mean(axis=1), axis=0, ddof=1)
+    halves = (draws[:, :half], draws[:, draws.shape[1] - half :])
+    means = np.concatenate([np.mean(x, axis=1, dtype=np.float64) for x in halves])
+    within = np.concatenate([np.var(x, axis=1, ddof=1, dtype=np.float64) for x in halves]).mean(axis=0)
+    between = np.var(means, axis=0, ddof=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         r_hat: NDArray[np.float64] = np.sqrt((half - 1) / half + between / within)
     return r_hat
@@ -62,10 +63,12 @@ def batch_ess(draws: NDArray[Any]) -> NDArray[np.float64]:
     chains, n = draws.shape[:2]
     length = int(np.sqrt(n))
     count = n // length
-    used = np.asarray(draws[:, n - length * count :], dtype=np.float64)
-    batches = used.reshape(chains * count, length, *draws.shape[2:]).mean(axis=1)
+    used = draws[:, n - length * count :]
+    # splitting an axis is a view, merging two is not
+    batches = used.reshape(chains, count, length, *draws.shape[2:]).mean(axis=2, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.var(used, axis=(0, 1), ddof=1) / (length * np.var(batches, axis=0, ddof=1))
+        spread = np.var(used, axis=(0, 1), ddof=1, dtype=np.float64)
+        ratio = spread / (length * np.var(batches, axis=(0, 1), ddof=1))
     ess: NDArray[np.float64] = chains * n * ratio
     return ess
 
@@ -89,10 +92,10 @@ def warnings(draws: NDArray[Any], stats: NDArray[Any], kernels: Sequence[Kernel]
             f"{divergent} of {total} draws ({_percent(divergent, total)}) diverged, so the estimates may be biased: "
             f"{remedy} reparametrise the model."
         )
-    stuck = [str(chain) for chain in range(chains) if not stats["accepted"][chain].any()]
-    if stuck:
-        found.append(f"{_chains(stuck)} never moved: the steps are too large, or the start is not a good one.")
     if n >= 4:
+        stuck = [str(chain) for chain in range(chains) if not stats["accepted"][chain].any()]
+        if stuck:
+            found.append(f"{_chains(stuck)} never moved: the steps are too large, or the start is not a good one.")
         r_hat, ess = _by_coordinate(draws)
         if (above := r_hat > R_HAT_LIMIT).any():
             worst = int(np.nanargmax(r_hat))
@@ -116,8 +119,8 @@ def warnings(draws: NDArray[Any], stats: NDArray[Any], kernels: Sequence[Kernel]
         deepest = np.array([[kernel.max_depth] for kernel in kernels])  # type: ignore[attr-defined]
         if saturated := int(np.count_nonzero(stats["depth"] >= deepest)):
             found.append(
-                f"{saturated} of {total} draws ({_percent(saturated, total)}) reached the maximal tree depth, which costs "
-                "efficiency but not correctness: raise max_depth or rescale the coordinates."
+                f"{saturated} of {total} draws ({_percent(saturated, total)}) reached the maximal tree depth, which "
+                "costs efficiency but not correctness: raise max_depth or rescale the coordinates."
             )
     return found
 
@@ -126,8 +129,13 @@ def _by_coordinate(draws: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np
     """Split R-hat and batch-means ESS of every coordinate, block by block."""
     chains, n, dim = draws.shape
     width = max(1, BLOCK // (chains * n))
-    blocks = [draws[:, :, start : start + width] for start in range(0, dim, width)]
-    return np.concatenate([split_r_hat(b) for b in blocks]), np.concatenate([batch_ess(b) for b in blocks])
+    r_hat, ess = np.empty(dim), np.empty(dim)
+    for start in range(0, dim, width):
+        block = slice(start, start + width)
+        # one chain of one coordinate in a row: sums over draws run along memory
+        x = np.ascontiguousarray(draws[:, :, block].transpose(0, 2, 1), dtype=np.float64).transpose(0, 2, 1)
+        r_hat[block], ess[block] = split_r_hat(x), batch_ess(x)
+    return r_hat, ess
 
 
 def _percent(part: int, total: int) -> str:

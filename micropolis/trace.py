@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import checks, diagnostics, trace_files
-from .errors import InputError, TraceFileError, UnknownNameError
+from .errors import InputError, MicropolisError, TraceFileError, UnknownNameError
 from .protocol import KERNELS, Kernel, options_as_dict
 
 # ArviZ's conventional names of the fields of our info records.
@@ -143,7 +143,7 @@ class Trace:
         if self.warmup_done:
             parts.append(f"{self.warmup_done} warm-up draws")
         if self.thin > 1:
-            parts.append(f"every {self.thin}th step")
+            parts.append(f"thin {self.thin}")
         if extra := sum(len(chain["draws"]) for chain in self.ragged):
             parts.append(f"interrupted, {extra} more draws in ragged")
         parts.append(f"{np.count_nonzero(self.stats['divergent'])} divergent")
@@ -206,7 +206,8 @@ class Trace:
 
     def _element(self, name: str, index: tuple[int, ...]) -> NDArray[Any]:
         where: tuple[Any, ...] = (slice(None), slice(None), *index)
-        return self._variables[name][where]
+        element: NDArray[Any] = self._variables[name][where]
+        return element
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Draws of a parameter (chains, draws, *shape), constrained; of one element (chains, draws) by ``"a[1]"``.
@@ -264,7 +265,7 @@ class Trace:
                     "mean": np.mean(x),
                     "sd": np.std(x, ddof=1),
                     **{f"{100 * q:g}%": value for q, value in zip(QUANTILES, np.quantile(x, QUANTILES), strict=True)},
-                    "mcse_mean": float(arviz.mcse(x, method="mean")),
+                    "mcse_mean": np.asarray(arviz.mcse(x, method="mean")).item(),  # ArviZ 0.x gives an array of one
                     "ess_bulk": float(arviz.ess(x, method="bulk")),
                     # the quantiles are given because ArviZ 0.x and 1.x differ in their default
                     "ess_tail": float(arviz.ess(x, method="tail", prob=(0.05, 0.95))),
@@ -351,7 +352,7 @@ class Trace:
             tree["stats"], tree["warmup_stats"] = _records(tree["stats"], info), _records(tree["warmup_stats"], info)
             tree["ragged"] = [{**chain, "stats": _records(chain["stats"], info)} for chain in tree["ragged"]]
             return cls(**tree)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, ImportError) as error:
+        except (MicropolisError, KeyError, TypeError, ValueError, AttributeError, IndexError, ImportError) as error:
             raise TraceFileError(f"{os.fspath(path)}: its content does not fit together: {error}") from error
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import zipfile
 import zlib
 from typing import IO, Any
@@ -20,7 +19,8 @@ HEADER = "micropolis"  # the member that says what the file is: JSON as bytes, a
 
 # What a damaged zip archive, .npy header or JSON text raises when it is read.
 DAMAGE = (
-    OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError, AttributeError, MemoryError, zipfile.BadZipFile, zlib.error,
+    OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError, AttributeError, MemoryError,
+    zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def _checked(path: str | os.PathLike[str]) -> str:
 def _temporary(target: str) -> tuple[str, IO[bytes]]:
     """A new file next to `target`, with the permissions that the user's umask gives (tempfile's are 0600)."""
     folder, name = os.path.split(target)
-    path = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(6)}.tmp")
+    path = os.path.join(folder, f".{name[:100]}.{os.urandom(6).hex()}.tmp")
     return path, open(path, "xb")
 
 

@@ -1,0 +1,124 @@
+"""Cheap diagnostics against hand-computed values, ArviZ and known autoregressions; sentences for each trouble."""
+
+from __future__ import annotations
+
+import types
+import warnings
+
+import numpy as np
+import pytest
+
+from micropolis import diagnostics
+from micropolis.protocol import info_dtype
+
+NAMES = tuple(f"x[{i}]" for i in range(4))
+
+
+class Run:
+    """Independent normal draws, 4 chains x 1000 x 4, and blameless records."""
+
+    def __init__(self, *fields, **options):
+        rng = np.random.default_rng(0)
+        self.draws = rng.standard_normal((4, 1000, 4))
+        self.stats = np.zeros((4, 1000), info_dtype(*fields))
+        self.stats["accepted"] = True
+        if "energy" in self.stats.dtype.names:
+            self.stats["energy"] = rng.standard_normal((4, 1000))
+        self.kernels = (types.SimpleNamespace(**options),) * 4
+
+    def diagnose(self):
+        return diagnostics.warnings(self.draws, self.stats, self.kernels, NAMES)
+
+
+def nuts():
+    return Run(("energy", "f8"), ("depth", "i4"), target_accept=0.8, max_depth=10)
+
+
+def test_split_r_hat_of_known_arrays():
+    # halves (0, 2), (0, 2), (1, 3), (1, 3): W = 2, variance of the means 1, 1, 2, 2 is 1/3, so R = sqrt(1/2 + 1/6)
+    x = np.array([[0.0, 2.0, 0.0, 2.0], [1.0, 3.0, 1.0, 3.0]])
+    assert diagnostics.split_r_hat(x) == pytest.approx(np.sqrt(2 / 3), rel=1e-14)
+    # an odd number of draws: the middle one is left out
+    assert diagnostics.split_r_hat(np.insert(x, 2, 1e9, axis=1)) == pytest.approx(np.sqrt(2 / 3), rel=1e-14)
+    stands = np.repeat([[0.0], [1.0]], 8, axis=1)
+    assert diagnostics.split_r_hat(stands) == np.inf and np.isnan(diagnostics.split_r_hat(stands * 0))
+
+
+def test_split_r_hat_is_arviz_split():
+    arviz = pytest.importorskip("arviz")
+    draws = np.random.default_rng(3).standard_normal((4, 100, 4)).cumsum(axis=1)
+    expected = [float(arviz.rhat(draws[:, :, i], method="split")) for i in range(4)]
+    np.testing.assert_allclose(diagnostics.split_r_hat(draws), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.6])
+def test_batch_ess_of_an_autoregression(correlation):
+    # AR(1): ESS = N (1 - r) / (1 + r). Batches of b = 100: relative bias 2 r / (b (1 - r^2)) < 2 %, sd
+    # sqrt(2 / 400) = 7 % by the chi-square of 4 x 100 batches; 4 sd and the bias: 30 %.
+    rng, n = np.random.default_rng(2), 10_000
+    x = rng.standard_normal((4, n, 3))
+    x[:, 0] /= np.sqrt(1 - correlation**2)
+    for t in range(1, n):
+        x[:, t] += correlation * x[:, t - 1]
+    expected = 4 * n * (1 - correlation) / (1 + correlation)
+    np.testing.assert_allclose(diagnostics.batch_ess(x), expected, rtol=0.30)
+
+
+def test_a_good_run_has_no_warnings_and_memory_is_bounded(monkeypatch):
+    run = nuts()
+    assert run.diagnose() == []
+    whole = diagnostics._by_coordinate(run.draws)
+    monkeypatch.setattr(diagnostics, "BLOCK", 1)  # one coordinate at a time
+    # the same sums in another order
+    np.testing.assert_allclose(whole, diagnostics._by_coordinate(run.draws), rtol=1e-12)
+
+
+def test_each_trouble_is_one_sentence():
+    def only(run, *words):
+        (sentence,) = run.diagnose()
+        assert all(word in sentence for word in words), sentence
+        assert sentence.endswith(".") and "\n" not in sentence
+
+    run = nuts()
+    run.stats["divergent"][1, :8] = True
+    only(run, "8 of 4000 draws (0.2 %) diverged", "target_accept")
+
+    run = nuts()
+    run.draws[2, :, 1] += 2.0
+    run.draws[3, :, 3] += 3.0
+    r_hat, ess = run.diagnose()
+    assert "R-hat is above 1.01 for 2 of 4 coordinates" in r_hat and "at x[3]" in r_hat
+    assert "effective sample size is low" in ess and "at x[3]" in ess
+
+    run = nuts()
+    run.stats["depth"][0, :40] = 10
+    only(run, "40 of 4000 draws (1 %)", "max_depth")
+
+    run = nuts()
+    run.stats["energy"][1] = np.linspace(0, 1, 1000)
+    only(run, "E-BFMI is below 0.3 in chain 1 (")
+
+    run = nuts()
+    run.stats["accepted"][[0, 2]] = False
+    only(run, "Chains 0, 2 never moved")
+
+
+def test_records_without_optional_fields_are_diagnosed():
+    run = Run()
+    run.stats["divergent"][0, 0] = True
+    (sentence,) = run.diagnose()
+    assert "1 of 4000 draws" in sentence and "target_accept" not in sentence
+
+
+def test_too_few_draws_say_nothing():
+    run = nuts()
+    for n in (0, 1, 3):
+        assert diagnostics.warnings(run.draws[:, :n], run.stats[:, :n], run.kernels, NAMES) == []
+
+
+def test_diagnosing_constant_draws_is_silent_about_them():
+    run = nuts()
+    run.draws[:, :, 0] = 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert run.diagnose() == []
