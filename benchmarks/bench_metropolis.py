@@ -86,7 +86,7 @@ def normal(state):
         if abs(z) < EDGES[layer + 1]:
             return z
         z = rare_normal(state, layer, z)
-        if z == z:
+        if not math.isnan(z):
             return z
 
 

@@ -44,7 +44,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def pin(threads: int) -> None:
-    """Hold this process to `threads` CPUs, where the system can; before anything starts a pool of threads."""
+    """Hold this process to `threads` CPUs, where the system can; before anything starts a pool of threads.
+
+    BLAS, which only the NumPy samplers use, gets one thread: waiting for a second one costs more than it brings here.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
