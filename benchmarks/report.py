@@ -73,8 +73,8 @@ def header(plan: Plan, repeats: int, samplers: Sequence[str]) -> str:
             f"target accept {plan.target_accept}; {repeats} repeats, all samplers once in each, in shuffled order."
         ),
         (
-            "ESS is ArviZ's bulk ESS, the least over coordinates. Columns are medians over repeats; ratios are medians of "
-            "the ratios within a repeat (least .. most).\n"
+            "ESS is ArviZ's bulk ESS, the least over coordinates. Columns are medians over repeats; ratios are medians "
+            "of the ratios within a repeat (least .. most).\n"
         ),
     ]
     return "\n".join([*lines, *(f"- {name}: {SAMPLERS[name].note}" for name in samplers)])
