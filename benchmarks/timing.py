@@ -1,0 +1,59 @@
+"""Clocks of the benchmarks: the least of several runs, and the cost of one call through a density's C pointer."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+
+LOGP_GRAD = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p
+)
+
+
+def least_seconds(function: Callable[[], Any], repeats: int = 7) -> float:
+    """Wall time of the fastest of `repeats` calls: on a shared machine noise only adds."""
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def pointer_loop(density: Any) -> Callable[[int], float]:
+    """`loop(n)` makes n calls, one after another, of the density's logp_grad through its C pointer, all in L1.
+
+    Each call waits for the value of the one before it, as in a chain.
+    """
+    handle = density._c
+    call = LOGP_GRAD(handle.functions["logp_grad"])
+    user_data = handle.functions["user_data"]
+    dim = density.dim
+    x, grad, logp = np.linspace(-1, 1, dim), np.empty(dim), np.zeros(1)
+
+    @numba.njit
+    def evaluate(n, x, grad, logp):
+        for _ in range(n):
+            call(dim, x.ctypes, grad.ctypes, logp.ctypes, user_data)
+            x[0] += 1e-300 * logp[0]
+        return logp[0]
+
+    def loop(n: int) -> float:
+        keep_alive = handle
+        value = float(evaluate(n, x, grad, logp))
+        del keep_alive
+        return value
+
+    loop(1)
+    return loop
+
+
+def pointer_seconds(density: Any, calls: int) -> float:
+    """Seconds of one call through the density's C pointer."""
+    loop = pointer_loop(density)
+    return least_seconds(lambda: loop(calls)) / calls
