@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
@@ -51,7 +52,7 @@ class Tuning(NamedTuple):
     scale: NDArray[np.float64]
 
 
-class Kernel:
+class Kernel(abc.ABC):
     """Base of the frozen dataclasses that describe a Markov kernel.
 
     A subclass is one algorithm: its fields are the user's options, its class attributes say how the compiled step
@@ -59,14 +60,14 @@ class Kernel:
     """
 
     name: ClassVar[str]
-    module: ClassVar[str]  # the extension module with the compiled step
+    family: ClassVar[str]  # the extension module micropolis._<family> has the compiled step
     OPTIONS: ClassVar[np.dtype[Any]]
     INFO: ClassVar[np.dtype[Any]]
     BUFFERS: ClassVar[tuple[Buffer, ...]]
 
+    @abc.abstractmethod
     def tuning(self, dim: int) -> Tuning:
         """Step size and scale to start from."""
-        raise NotImplementedError
 
     def fill_options(self, options: np.void, dim: int) -> object:
         """Write the kernel's own fields of the C options; returns what must stay alive."""
@@ -74,12 +75,9 @@ class Kernel:
     def adaptation(self, dim: int, n_warmup: int) -> Any:
         """The warm-up rule, an ADAPTATION record (see micropolis.adaptation), or None to keep the tuning."""
 
+    @abc.abstractmethod
     def tuned(self, tuning: Tuning) -> Kernel:
         """This kernel with the step size and scale that warm-up found."""
-        raise NotImplementedError
-
-    def max_work_options(self) -> None:
-        """Nothing by default."""
 
 
 KERNELS: dict[str, type[Kernel]] = {}

@@ -56,8 +56,9 @@ typedef int (*mp_step_fn)(const void *options, const mp_density *density, bitgen
                           double *work, mp_info *info);
 typedef size_t (*mp_work_size_fn)(const void *options, size_t dim); /* in doubles; work is 64-byte aligned */
 
-/* Fill logp (and grad, if the state has it) from x. MP_OK, MP_DENSITY_FATAL or MP_BAD_START. */
-int mp_state_init(const mp_density *density, mp_state *state, double *work);
+/* Fill logp and grad[dim] (the state's buffer, or scratch for a kernel that keeps none) from x. MP_OK,
+ * MP_DENSITY_FATAL or MP_BAD_START. */
+int mp_state_init(const mp_density *density, mp_state *state, double *grad);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,158 @@
+"""What every family's extension module shares: a chain's C struct filled from arrays, and the loop without the GIL."""
+
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stddef cimport size_t
+from libc.stdint cimport int32_t, int64_t, uintptr_t
+
+import numpy as np
+
+cdef extern from "numpy/random/bitgen.h":
+    ctypedef struct bitgen_t:
+        pass
+
+cdef extern from "micropolis/kernel.h" nogil:
+    ctypedef struct mp_density:
+        size_t dim
+    ctypedef struct mp_info:
+        pass
+    ctypedef struct mp_state:
+        size_t n_buffers
+        void *const *buffers
+    ctypedef struct mp_tuning:
+        pass
+    ctypedef int (*mp_step_fn)(const void *, const mp_density *, bitgen_t *, mp_state *, double *, mp_info *)
+    ctypedef size_t (*mp_work_size_fn)(const void *, size_t)
+    int mp_state_init(const mp_density *, mp_state *, double *)
+    void mp_standard_normal(bitgen_t *, size_t, double *)
+
+cdef extern from "common/chain.h" nogil:
+    ctypedef struct mp_adaptation:
+        pass
+    ctypedef struct mp_chain:
+        mp_step_fn step
+        void *options
+        const mp_density *density
+        bitgen_t *rng
+        mp_state state
+        double *work
+        int64_t thin
+        double *draws
+        float *draws_float
+        char *stats
+        size_t info_size
+        const mp_adaptation *adaptation
+        double *memory
+        double *adaptation_work
+        const int32_t *control
+        int64_t *progress
+    int mp_chain_run(mp_chain *, int64_t, int64_t)
+    size_t mp_adaptation_size(const mp_adaptation *, size_t)
+    size_t mp_adaptation_work_size(const mp_adaptation *, size_t)
+    int mp_adaptation_start(const mp_adaptation *, mp_tuning *, const mp_density *, bitgen_t *, const mp_state *,
+                            double *, double *)
+
+DEF MAX_BUFFERS = 8
+
+
+cdef inline uintptr_t address(object array) except? 0:
+    """Address of an array's first byte; 0 for None."""
+    return 0 if array is None else <uintptr_t>array.__array_interface__["data"][0]
+
+
+cdef class Chain:
+    """One chain of one kernel: pointers into arrays that Python owns.
+
+    Parameters
+    ----------
+    name : str
+        The algorithm.
+    options : structured array (1,)
+        The kernel's OPTIONS record, its pointers filled in.
+    density : CDensity
+    bit_generator : numpy.random.BitGenerator
+    buffers : list of array
+        The state's buffers in the order in which the kernel declares them.
+    adaptation : structured array (1,) or None
+        The ADAPTATION record of the warm-up rule.
+    memory : array or None
+        What the warm-up remembers; allocated here when None.
+    """
+    cdef mp_chain c
+    cdef void *pointers[MAX_BUFFERS]
+    cdef object keep_alive
+    cdef readonly object memory
+
+    def __init__(self, str name, object options, object density, object bit_generator, list buffers,
+                 object adaptation=None, object memory=None):
+        cdef size_t size, i, dim = density.dim
+        step, work_size, options_size, info_size = kernels()[name]
+        if options.dtype.itemsize != options_size:
+            raise ValueError(f"{name}: options record of {options.dtype.itemsize} bytes, the C struct has {options_size}")
+        if len(buffers) > MAX_BUFFERS:
+            raise ValueError(f"{name}: more than {MAX_BUFFERS} state buffers")
+        self.c.step = <mp_step_fn><uintptr_t>step
+        self.c.options = <void *><uintptr_t>address(options)
+        self.c.density = <const mp_density *><uintptr_t>density.address
+        self.c.rng = <bitgen_t *>PyCapsule_GetPointer(bit_generator.capsule, "BitGenerator")
+        for i, buffer in enumerate(buffers):
+            self.pointers[i] = <void *><uintptr_t>address(buffer)
+        self.c.state.n_buffers = len(buffers)
+        self.c.state.buffers = self.pointers
+        self.c.info_size = info_size
+        size = (<mp_work_size_fn><uintptr_t>work_size)(self.c.options, dim)
+        work = aligned(size)
+        self.c.work = <double *><uintptr_t>address(work)
+        adaptation_work = None
+        if adaptation is not None:
+            self.c.adaptation = <const mp_adaptation *><uintptr_t>address(adaptation)
+            if memory is None:
+                memory = np.zeros(mp_adaptation_size(self.c.adaptation, dim))
+            adaptation_work = aligned(mp_adaptation_work_size(self.c.adaptation, dim))
+            self.c.adaptation_work = <double *><uintptr_t>address(adaptation_work)
+            self.c.memory = <double *><uintptr_t>address(memory)
+        self.memory = memory
+        self.keep_alive = (options, density, bit_generator, buffers, adaptation, memory, work, adaptation_work)
+
+    def init_state(self, object grad):
+        """Fill logp and grad from x; `grad` is the state's buffer or scratch. An mp_status."""
+        cdef double *out = <double *><uintptr_t>address(grad)
+        cdef int status
+        with nogil:
+            status = mp_state_init(self.c.density, &self.c.state, out)
+        return status
+
+    def start_adaptation(self):
+        """Metric and step size from the initial point. An mp_status."""
+        cdef int status
+        with nogil:
+            status = mp_adaptation_start(self.c.adaptation, <mp_tuning *>self.c.options, self.c.density, self.c.rng,
+                                         &self.c.state, self.c.memory, self.c.adaptation_work)
+        return status
+
+    def run_block(self, int64_t start, int64_t stop, object draws, object stats, const int32_t[::1] control,
+                  int64_t[::1] progress, int64_t thin=1):
+        """Draws start .. stop - 1 into this chain's rows `draws` (n, dim) or None, and `stats` (n,). An mp_status."""
+        cdef int status
+        self.c.thin = thin
+        self.c.draws = NULL
+        self.c.draws_float = NULL
+        if draws is not None:
+            if draws.dtype == np.float64:
+                self.c.draws = <double *><uintptr_t>address(draws)
+            else:
+                self.c.draws_float = <float *><uintptr_t>address(draws)
+        if stats.dtype.itemsize != self.c.info_size:
+            raise ValueError(f"info record of {stats.dtype.itemsize} bytes, the C record has {self.c.info_size}")
+        self.c.stats = <char *><uintptr_t>address(stats)
+        self.c.control = &control[0]
+        self.c.progress = &progress[0]
+        with nogil:
+            status = mp_chain_run(&self.c, start, stop)
+        return status
+
+
+cdef object aligned(size_t n):
+    """n doubles, 64-byte aligned."""
+    raw = np.empty(n + 8)
+    offset = (-<uintptr_t>address(raw) % 64) // 8
+    return raw[offset:offset + n]

@@ -1,0 +1,49 @@
+/* The only loop over draws: step, adapt, keep. */
+#include "common/chain.h"
+
+#include <math.h>
+#include <string.h>
+
+int mp_state_init(const mp_density *density, mp_state *state, double *grad) {
+  double *logp = state->buffers[MP_STATE_LOGP];
+  int code = mp_density_logp_grad(density, state->buffers[MP_STATE_X], grad, logp);
+  if (code < 0) return MP_DENSITY_FATAL;
+  if (code > 0 || !isfinite(*logp)) return MP_BAD_START;
+  for (size_t i = 0; i < density->dim; i++)
+    if (!isfinite(grad[i])) return MP_BAD_START;
+  return MP_OK;
+}
+
+int mp_chain_run(mp_chain *chain, int64_t start, int64_t stop) {
+  size_t dim = chain->density->dim;
+  const double *x = chain->state.buffers[MP_STATE_X];
+  for (int64_t draw = start; draw < stop; draw++) {
+    if (*chain->control) return MP_CANCELLED;
+    mp_info *info = (mp_info *)(chain->stats + (size_t)draw * chain->info_size);
+    int32_t n_grad = 0;
+    uint8_t divergent = 0, accepted = 0;
+    for (int64_t i = 0; i < chain->thin; i++) {
+      int status = chain->step(chain->options, chain->density, chain->rng, &chain->state, chain->work, info);
+      if (status < 0) return status;
+      n_grad += info->n_grad;
+      divergent |= info->divergent;
+      accepted |= info->accepted;
+    }
+    if (chain->thin > 1) { /* the record of a kept draw answers for the steps behind it */
+      info->n_grad = n_grad;
+      info->divergent = divergent;
+      info->accepted = accepted;
+    }
+    if (chain->adaptation) {
+      int status = mp_adaptation_update(chain->adaptation, draw, info, chain->options, chain->density, chain->rng,
+                                        &chain->state, chain->memory, chain->adaptation_work);
+      if (status < 0) return status;
+    }
+    if (chain->draws) memcpy(chain->draws + (size_t)draw * dim, x, dim * sizeof *x);
+    if (chain->draws_float)
+      for (size_t i = 0; i < dim; i++) chain->draws_float[(size_t)draw * dim + i] = (float)x[i];
+    chain->progress[0] = draw + 1;
+    chain->progress[1] += divergent;
+  }
+  return MP_OK;
+}

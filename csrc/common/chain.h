@@ -1,0 +1,28 @@
+/* A run of draws: the one loop that every kernel shares. */
+#ifndef MICROPOLIS_CHAIN_H
+#define MICROPOLIS_CHAIN_H
+
+#include "common/adaptation.h"
+
+typedef struct mp_chain {
+  mp_step_fn step;
+  void *options; /* begins with an mp_tuning */
+  const mp_density *density;
+  bitgen_t *rng;
+  mp_state state;
+  double *work;
+  int64_t thin;       /* steps per kept draw */
+  double *draws;      /* [n][dim], or NULL */
+  float *draws_float; /* the same in single precision, or NULL */
+  char *stats;        /* [n] info records */
+  size_t info_size;
+  const mp_adaptation *adaptation; /* NULL: sampling */
+  double *memory, *adaptation_work;
+  const volatile int32_t *control; /* not 0: return before the next draw */
+  volatile int64_t *progress;      /* [0] draws made, [1] divergences among them */
+} mp_chain;
+
+/* Draws start .. stop - 1. MP_OK, MP_CANCELLED, or the negative status of a step; progress[0] says how far it came. */
+int mp_chain_run(mp_chain *chain, int64_t start, int64_t stop);
+
+#endif

@@ -1,0 +1,158 @@
+/* The No-U-Turn sampler (Hoffman & Gelman 2014) with multinomial sampling and the generalised criterion (Betancourt 2017).
+ *
+ * Iterative: a doubling integrates 2^depth leaves in one direction, and merges subtrees as a binary counter carries, so
+ * that at most one finished subtree waits at each level. Within a doubling the proposal is drawn by weighted reservoir
+ * sampling, which gives every leaf its multinomial share without the subtrees carrying candidates; across doublings
+ * progressive sampling prefers the new half. Weights are linear, exp(H_start - H), with one running offset against
+ * overflow: one exp a leaf. */
+#include "hamiltonian/nuts.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "common/simd.h"
+#include "hamiltonian/integrators.h"
+
+enum {
+  N_POINTS = 6,                           /* positions alive at once: both ends, both proposals, current and next */
+  N_MOMENTA = 3 * MP_NUTS_MAX_DEPTH + 4,  /* three a waiting level and the trajectory, and the newest */
+  NO_SUM = -1                             /* levels 0 and 1: the sum follows from the ends */
+};
+
+typedef struct {
+  int first, last, sum; /* slots of whitened momenta, in the order of integration */
+} subtree;
+
+typedef struct {
+  size_t dim, stride;
+  double *momenta;
+  int free[N_MOMENTA], n_free;
+} slots;
+
+MP_INLINE double *slot(const slots *s, int i) { return s->momenta + (size_t)i * s->stride; }
+
+/* Merge b behind a, both of the same level; *a becomes the merged tree. 1: it turns. */
+static int merge(slots *s, int level, subtree *a, const subtree *b) {
+  int turns;
+  if (level == 0) {
+    turns = mp_turns_leaves(s->dim, slot(s, a->first), slot(s, b->last));
+  } else if (level == 1) {
+    turns = mp_turns_pairs(s->dim, slot(s, a->first), slot(s, a->last), slot(s, b->first), slot(s, b->last),
+                           slot(s, a->last));
+    a->sum = a->last;
+    s->free[s->n_free++] = b->first;
+  } else {
+    turns = mp_turns_trees(s->dim, slot(s, a->first), slot(s, a->last), slot(s, a->sum), slot(s, b->first),
+                           slot(s, b->last), slot(s, b->sum));
+    s->free[s->n_free++] = b->sum;
+    s->free[s->n_free++] = b->first;
+    s->free[s->n_free++] = a->last;
+  }
+  a->last = b->last;
+  return turns;
+}
+
+static size_t n_momenta(int64_t max_depth) { return 3 * (size_t)max_depth + 4; }
+
+size_t mp_nuts_work_size(const void *options, size_t dim) {
+  return (2 * N_POINTS + n_momenta(((const mp_nuts_options *)options)->max_depth) + 1) * mp_stride(dim);
+}
+
+int mp_nuts_step(const void *options_, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
+                 mp_info *info_) {
+  const mp_nuts_options *options = options_;
+  mp_nuts_info *info = (mp_nuts_info *)info_;
+  size_t dim = density->dim, stride = mp_stride(dim);
+  double *x = state->buffers[MP_STATE_X], *logp = state->buffers[MP_STATE_LOGP], *grad = state->buffers[MP_STATE_GRAD];
+  double *scratch = work;
+
+  /* point 0 is the state itself and is never written before the end */
+  double *q[N_POINTS + 1] = {x}, *g[N_POINTS + 1] = {grad}, point_logp[N_POINTS + 1] = {*logp};
+  double point_energy[N_POINTS + 1];
+  for (int i = 1; i <= N_POINTS; i++) {
+    q[i] = work + (size_t)(2 * i - 1) * stride;
+    g[i] = q[i] + stride;
+  }
+  slots s = {.dim = dim, .stride = stride, .momenta = work + (2 * N_POINTS + 1) * stride};
+  for (int i = (int)n_momenta(options->max_depth) - 1; i > 0; i--) s.free[s.n_free++] = i;
+
+  mp_standard_normal(rng, dim, slot(&s, 0));
+  double energy_start = mp_kinetic(dim, slot(&s, 0)) - *logp;
+  point_energy[0] = energy_start;
+  subtree whole = {0, 0, NO_SUM}; /* first: the end backward in time, last: forward */
+  int left = 0, right = 0, proposal = 0, status = MP_OK, depth = 0, turning = 0;
+  double weight = 1.0, offset = 0.0, accept_sum = 0.0, accept_sum_symmetric = 0.0;
+  int32_t n_leaves = 0;
+
+  while (depth < options->max_depth && !turning) {
+    int forward = mp_uniform(rng) < 0.5;
+    double eps = forward ? options->tuning.step_size : -options->tuning.step_size;
+    int current = forward ? right : left, momentum = forward ? whole.last : whole.first, candidate = 0;
+    double new_weight = 0.0;
+    subtree waiting[MP_NUTS_MAX_DEPTH + 1], tree = {0, 0, NO_SUM};
+
+    for (int64_t leaf = 0; leaf < (int64_t)1 << depth && status == MP_OK && !turning; leaf++) {
+      unsigned busy = 1u | 1u << left | 1u << right | 1u << proposal | 1u << candidate | 1u << current;
+      int next = __builtin_ctz(~busy), fresh = s.free[--s.n_free];
+      double kinetic;
+      int code = mp_leapfrog(density, &options->tuning, eps, q[current], slot(&s, momentum), g[current], q[next],
+                             slot(&s, fresh), g[next], &point_logp[next], &kinetic, scratch);
+      double energy = kinetic - point_logp[next];
+      point_energy[next] = energy;
+      n_leaves++;
+      status = mp_leapfrog_status(code, energy, energy_start);
+      if (status != MP_OK) break;
+
+      double log_ratio = energy_start - energy, ratio;
+      if (log_ratio - offset > 300.0) { /* exp would overflow near 700: measure from here on */
+        double shrink = exp(offset - log_ratio);
+        weight *= shrink;
+        new_weight *= shrink;
+        offset = log_ratio;
+      }
+      ratio = exp(log_ratio - offset);
+      new_weight += ratio;
+      if (leaf == 0 || mp_uniform(rng) * new_weight < ratio) candidate = next;
+      if (offset != 0.0) ratio = exp(fmin(log_ratio, 300.0));
+      accept_sum += fmin(ratio, 1.0);
+      accept_sum_symmetric += 2.0 * fmin(ratio, 1.0) / (1.0 + ratio);
+
+      current = next;
+      momentum = fresh;
+      tree = (subtree){fresh, fresh, NO_SUM};
+      int level = 0;
+      for (; (leaf >> level) & 1 && !turning; level++) {
+        turning = merge(&s, level, &waiting[level], &tree);
+        tree = waiting[level];
+      }
+      waiting[level] = tree;
+    }
+    if (status != MP_OK || turning) break;
+
+    if (new_weight >= weight || mp_uniform(rng) * weight < new_weight) proposal = candidate;
+    weight += new_weight;
+    if (forward) {
+      turning = merge(&s, depth, &whole, &tree);
+      right = current;
+    } else { /* in the order of this doubling the trajectory's first point is its forward end */
+      subtree reversed = {whole.last, whole.first, whole.sum};
+      turning = merge(&s, depth, &reversed, &tree);
+      whole = (subtree){reversed.last, reversed.first, reversed.sum};
+      left = current;
+    }
+    depth++;
+  }
+
+  if (proposal) {
+    memcpy(x, q[proposal], dim * sizeof *x);
+    memcpy(grad, g[proposal], dim * sizeof *x);
+    *logp = point_logp[proposal];
+  }
+  *info = (mp_nuts_info){{*logp, accept_sum / n_leaves, n_leaves, proposal != 0, status != MP_OK, (int16_t)status},
+                         point_energy[proposal],
+                         point_energy[proposal] - energy_start,
+                         accept_sum_symmetric / n_leaves,
+                         options->tuning.step_size,
+                         depth};
+  return status < 0 ? status : MP_OK;
+}

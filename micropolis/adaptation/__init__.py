@@ -1,0 +1,1 @@
+"""Warm-up: step sizes and metrics learned between draws."""

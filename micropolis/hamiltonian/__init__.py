@@ -1,0 +1,1 @@
+"""Hamiltonian kernels: HMC and NUTS."""

@@ -1,0 +1,103 @@
+"""Hamiltonian Monte Carlo with a fixed or jittered number of leapfrog steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import checks
+from ..adaptation.rule import DUAL_AVERAGING, METRIC_FIXED, rule
+from ..errors import InputError
+from ..protocol import (
+    GRAD,
+    LOGP,
+    Buffer,
+    Kernel,
+    Tuning,
+    X,
+    hamiltonian_tuning,
+    info_dtype,
+    inverse_mass,
+    options_dtype,
+    register,
+)
+
+
+@register
+@dataclass(frozen=True, eq=False)
+class HMC(Kernel):
+    """Hamiltonian Monte Carlo: `n_steps` leapfrog steps of `step_size`, then accept or reject.
+
+    Parameters
+    ----------
+    step_size : float
+        eps > 0.
+    n_steps : int
+        Leapfrog steps per draw, at least 1.
+    inverse_mass : None, array (dim,) or array (dim, dim)
+        Inverse mass matrix: None is the identity, a variance per coordinate, or a covariance matrix.
+    target_accept : float or None
+        None keeps `step_size` in warm-up; a number in (0, 1) adapts it to that acceptance by dual averaging.
+    jitter : float
+        In [0, 1). The number of steps is drawn uniformly from the integers in ``n_steps * (1 -+ jitter)`` for each
+        trajectory, which breaks resonances between trajectory length and period.
+
+    References
+    ----------
+    Duane, Kennedy, Pendleton & Roweth (1987), "Hybrid Monte Carlo".
+    Neal (2011), "MCMC using Hamiltonian dynamics".
+
+    Examples
+    --------
+    >>> import micropolis as mp
+    >>> trace = mp.sample(mp.densities.Gaussian([0.0, 1.0]), mp.HMC(0.3, 5), draws=10, warmup=0, chains=2, seed=1)
+    >>> trace.stats["n_grad"].max()
+    5
+    """
+
+    step_size: float = 0.1
+    n_steps: int = 10
+    inverse_mass: ArrayLike | None = None
+    target_accept: float | None = None
+    jitter: float = 0.0
+
+    name: ClassVar[str] = "hmc"
+    family: ClassVar[str] = "hamiltonian"
+    OPTIONS: ClassVar[np.dtype[Any]] = options_dtype(("n_steps", "i8"), ("jitter", "f8"))
+    INFO: ClassVar[np.dtype[Any]] = info_dtype(("energy", "f8"), ("energy_error", "f8"), ("step_size", "f8"))
+    BUFFERS: ClassVar[tuple[Buffer, ...]] = (X, LOGP, GRAD)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "step_size", checks.real("step_size", self.step_size, above=0.0))
+        object.__setattr__(self, "n_steps", checks.integer("n_steps", self.n_steps, least=1, most=2**30))
+        if self.target_accept is not None:
+            checks.real("target_accept", self.target_accept, above=0.0, below=1.0)
+        if not 0.0 <= checks.real("jitter", self.jitter, below=1.0):
+            raise InputError(f"jitter: expected a number in [0, 1), got {self.jitter!r}")
+
+    def tuning(self, dim: int) -> Tuning:
+        return hamiltonian_tuning(self.step_size, self.inverse_mass, dim)
+
+    def fill_options(self, options: np.void, dim: int) -> object:
+        options["n_steps"], options["jitter"] = self.n_steps, self.jitter
+        return None
+
+    def adaptation(self, dim: int, n_warmup: int) -> NDArray[Any] | None:
+        if self.target_accept is None:
+            return None
+        return rule(
+            step_rule=DUAL_AVERAGING,
+            metric_rule=METRIC_FIXED,
+            target=self.target_accept,
+            n_warmup=n_warmup,
+            dim=dim,
+            info=self.INFO,
+            find_step=True,
+        )
+
+    def tuned(self, tuning: Tuning) -> HMC:
+        mass = None if self.inverse_mass is None else inverse_mass(tuning)
+        return replace(self, step_size=tuning.step_size, inverse_mass=mass)

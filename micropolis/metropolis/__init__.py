@@ -1,0 +1,1 @@
+"""Metropolis kernels: random walk and Langevin."""
