@@ -177,6 +177,52 @@ class Density:
         return CallableDensity(f, dim, grad)
 
     @staticmethod
+    def from_numba(logp_grad: Callable[..., Any], dim: int, data: Any = None) -> Density:
+        """A function that Numba compiles: ``logp_grad(x, grad) -> float`` or ``logp_grad(x, grad, data) -> float``.
+
+        Parameters
+        ----------
+        logp_grad : function or numba.njit function
+            Returns the log density at x (dim,) and assigns its gradient to every element of grad (dim,), which comes
+            uninitialised; it must not write to x. Array accesses are not checked against their bounds. A plain
+            function is compiled with ``error_model="numpy"``. An exception inside stops the chain.
+        dim : int
+        data : array, number, or tuple, namedtuple or dict of them, optional
+            The third argument; a dict arrives as a namedtuple (``data.y``). Arrays are referred to, not copied, and
+            not frozen into the compiled code: densities of other data of the same types compile nothing.
+
+        Returns
+        -------
+        Density
+            It pickles.
+
+        Raises
+        ------
+        InputTypeError
+            If the function takes other arguments, does not compile or does not return a float, or the data have no
+            Numba type.
+        InputError
+            If a call at x = 0 shows that an element of the gradient is not set or memory outside x and grad is used.
+
+        Examples
+        --------
+        >>> import micropolis as mp, numpy as np
+        >>> def logp_grad(x, grad, data):
+        ...     logp = 0.0
+        ...     for i in range(x.size):
+        ...         z = (x[i] - data.mean[i]) / data.sd
+        ...         logp -= 0.5 * z * z
+        ...         grad[i] = -z / data.sd
+        ...     return logp
+        >>> d = mp.Density.from_numba(logp_grad, dim=2, data={"mean": np.array([1.0, 2.0]), "sd": 0.5})
+        >>> d.value_and_grad([1.0, 3.0])
+        (-2.0, array([-0., -4.]))
+        """
+        from .jit_density import NumbaDensity
+
+        return NumbaDensity(logp_grad, dim, data)
+
+    @staticmethod
     def from_pointer(address: Any, dim: int | None = None, user_data: Any = 0, keep_alive: Any = None) -> Density:
         """A compiled function ``int f(size_t dim, const double *x, double *grad, double *logp, void *user_data)``.
 

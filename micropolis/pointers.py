@@ -1,4 +1,4 @@
-"""Compiled functions as densities: raw addresses, SciPy LowLevelCallable, ctypes, Numba cfuncs and BridgeStan models."""
+"""Compiled functions as densities: addresses, LowLevelCallable, ctypes functions, Numba cfuncs, BridgeStan models."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .errors import InputError, InputTypeError
 
 SIGNATURE = "int (size_t, const double *, double *, double *, void *)"
 
-# Spellings that mean the same to the calling convention: any 8-byte integer for the dimension, a plain int for the code.
+# Spellings that mean the same to the calling convention: any 8-byte integer for the dimension, an int for the code.
 _INT = {"int", "int32", "int32_t", "signed", "signed int", "c_int"}
 _SIZE = {
     "size_t", "std::size_t", "unsigned long", "unsigned long int", "long unsigned int", "ulong", "ulonglong",
-    "unsigned long long", "uint64", "uint64_t", "std::uint64_t", "uintptr_t", "npy_uintp", "long", "long int", "long long",
-    "longlong", "ssize_t", "Py_ssize_t", "npy_intp", "int64", "int64_t", "intptr_t", "ptrdiff_t",
+    "unsigned long long", "uint64", "uint64_t", "std::uint64_t", "uintptr_t", "npy_uintp", "long", "long int",
+    "long long", "longlong", "ssize_t", "Py_ssize_t", "npy_intp", "int64", "int64_t", "intptr_t", "ptrdiff_t",
 }  # fmt: skip
 _DOUBLE = {"double *", "npy_double *", "float64 *", "float64_t *", "npy_float64 *", "void *"}
 _PARAMETERS = (_SIZE, _DOUBLE, _DOUBLE, _DOUBLE, {"void *"})
@@ -58,7 +58,7 @@ class PointerDensity(Density):
         return CDensity(self.dim, user_data=self._user_data, keep_alive=self._keep_alive, **self._options)
 
     def __reduce__(self) -> Any:
-        raise InputTypeError("a density made of an address cannot be pickled or copied: build it anew in the other process")
+        raise InputTypeError("a density made of an address cannot be pickled or copied: build it again from its source")
 
 
 def _is_a(value: Any, package: str, name: str) -> bool:
@@ -83,8 +83,8 @@ def _function(value: Any) -> tuple[int, int, Any]:
     else:
         if isinstance(value, bool) or not hasattr(type(value), "__index__"):
             raise InputTypeError(
-                "address: expected an int, a SciPy LowLevelCallable, a ctypes function, a Numba cfunc or a BridgeStan model, "
-                f"got {type(value).__name__}"
+                "address: expected an int, a SciPy LowLevelCallable, a ctypes function, a Numba cfunc or a BridgeStan "
+                f"model, got {type(value).__name__}"
             )
         address = int(value.__index__())
     if not 0 < address < 2**64:
@@ -125,11 +125,14 @@ def _plain_type(text: str) -> str:
 
 def _check_ctypes(function: Any) -> None:
     if function._flags_ & _PYTHON_API:
-        raise InputTypeError("address: a function of ctypes.PyDLL or PYFUNCTYPE needs the interpreter lock, load it by ctypes.CDLL")
+        raise InputTypeError(
+            "address: a function of PyDLL or PYFUNCTYPE needs the interpreter lock: use CDLL or CFUNCTYPE"
+        )
     if function.argtypes is None:
         raise InputTypeError(
             "address: the ctypes function has no argtypes, so its signature cannot be checked; declare f.restype = "
-            "ctypes.c_int and f.argtypes = [ctypes.c_size_t, P, P, P, ctypes.c_void_p] with P = ctypes.POINTER(ctypes.c_double)"
+            "ctypes.c_int and f.argtypes = [ctypes.c_size_t, P, P, P, ctypes.c_void_p] with "
+            "P = ctypes.POINTER(ctypes.c_double)"
         )
     check_signature(f"{_c_name(function.restype)} ({', '.join(map(_c_name, function.argtypes))})", "ctypes function")
 
@@ -161,7 +164,8 @@ def _user_data(value: Any) -> tuple[int, Any]:
     if isinstance(value, ctypes.Structure | ctypes.Array):
         return ctypes.addressof(value), value
     if isinstance(value, bool) or not hasattr(type(value), "__index__"):
-        raise InputTypeError(f"user_data: expected an int, a ctypes pointer or a NumPy array, got {type(value).__name__}")
+        got = type(value).__name__
+        raise InputTypeError(f"user_data: expected an int, a ctypes pointer or a NumPy array, got {got}")
     return checks.integer("user_data", value, least=0, most=2**64 - 1), None
 
 
