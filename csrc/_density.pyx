@@ -110,7 +110,7 @@ cdef class CDensity:
             return error
         point = np.array(x)
         cause = self.explain(point) if self.explain is not None else None
-        what = f"returned the fatal code {status}" if cause is None else f"raised {type(cause).__name__}: {cause}"
+        what = f"returned the fatal code {status}" if cause is None else f"raised {type(cause).__name__}: {cause}".rstrip(": ")
         error = DensityError(f"the compiled log density {what}, at x = {np.array2string(point, threshold=10)}")
         error.__cause__ = cause
         return error

@@ -184,8 +184,9 @@ class Density:
         ----------
         logp_grad : function or numba.njit function
             Returns the log density at x (dim,) and assigns its gradient to every element of grad (dim,), which comes
-            uninitialised; it must not write to x. Array accesses are not checked against their bounds. A plain
-            function is compiled with ``error_model="numpy"``. An exception inside stops the chain.
+            uninitialised; it must not write to x. Array accesses are not checked against their bounds. To reject a
+            point it returns ``-np.inf``; an exception is a DensityError that stops the chain. A plain function is
+            compiled with ``error_model="numpy"`` (1 / 0 is inf), an njit function keeps its own options.
         dim : int
         data : array, number, or tuple, namedtuple or dict of them, optional
             The third argument; a dict arrives as a namedtuple (``data.y``). Arrays are referred to, not copied, and

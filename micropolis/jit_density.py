@@ -181,8 +181,6 @@ def _load(context: Any, builder: Any, kind: Any, pointer: Any, at: list[int]) ->
     if isinstance(kind, types.BaseTuple):
         parts = kind.types  # type: ignore[attr-defined]
         return context.make_tuple(builder, kind, [_load(context, builder, part, pointer, at) for part in parts])
-    if isinstance(kind, types.NoneType):
-        return context.get_dummy_value()
     if isinstance(kind, types.Boolean):
         return builder.trunc(word(integer), context.get_value_type(kind))
     return word(context.get_value_type(kind))
@@ -231,8 +229,10 @@ def _compile(logp_grad: Any, data_type: Any, captured: _Captured) -> _Compiled:
     from numba import types
 
     with_data = data_type is not types.none
-    source: Any = logp_grad if numba.extending.is_jitted(logp_grad) else numba.njit(error_model="numpy")(logp_grad)
-    function: Any = numba.njit((lambda x, grad, data: source(x, grad, data)) if with_data else uniform(source))
+    # Inlined, the function sees that the arrays of the cfunc are not reference counted, and its counting disappears.
+    compiler = numba.njit(error_model="numpy", forceinline=True)
+    source: Any = logp_grad if numba.extending.is_jitted(logp_grad) else compiler(logp_grad)
+    function: Any = compiler((lambda x, grad, data: source(x, grad, data)) if with_data else uniform(source))
     vector, pointer = types.Array(types.float64, 1, "C"), types.CPointer(types.float64)
     arguments = (vector, vector, data_type)
     try:
@@ -254,15 +254,24 @@ def _compile(logp_grad: Any, data_type: Any, captured: _Captured) -> _Compiled:
 
         return data_type(user_data), generate
 
+    # An error of the user's stops the chain; one that is not caught would be printed, and 0 returned. The source is
+    # called without the wrapper around it, which would not be inlined.
     def entry(dim, x, grad, logp, user_data):  # type: ignore[no-untyped-def]
         try:
-            logp[0] = function(numba.carray(x, dim), numba.carray(grad, dim), load(user_data))
-        except Exception:  # an error of the user's: stop the chain (an uncaught one would be printed and return 0)
+            logp[0] = source(numba.carray(x, dim), numba.carray(grad, dim), load(user_data))
+        except Exception:
+            return -1
+        return 0
+
+    def entry_without_data(dim, x, grad, logp, user_data):  # type: ignore[no-untyped-def]
+        try:
+            logp[0] = source(numba.carray(x, dim), numba.carray(grad, dim))
+        except Exception:
             return -1
         return 0
 
     signature = types.int32(types.uintp, pointer, pointer, pointer, types.voidptr)
-    return _Compiled(numba.cfunc(signature)(entry), function, source)
+    return _Compiled(numba.cfunc(signature)(entry if with_data else entry_without_data), function, source)
 
 
 def _short(error: Exception) -> str:

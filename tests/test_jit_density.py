@@ -2,6 +2,7 @@
 
 import ctypes
 import pickle
+import platform
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import pytest
 numba = pytest.importorskip("numba")
 
 from micropolis.density import Density  # noqa: E402
-from micropolis.errors import DensityError, InputError, InputTypeError  # noqa: E402
+from micropolis.errors import DensityError, InputError, InputTypeError, MissingExtraError  # noqa: E402
 from micropolis.jit import compile_readable, pointer_logp_grad  # noqa: E402
 
 SCALE = 1.0
@@ -114,10 +115,9 @@ def test_changed_global_is_seen():
 
 def weighted(x, grad, data):
     """x[0] times sum over i of (i + 1) data[i], so that order and strides show."""
-    total, i = 0.0, 0
-    for entry in data.flat:
-        i += 1
-        total += i * entry
+    total = 0.0
+    for i, entry in enumerate(data.flat):
+        total += (i + 1) * entry
     grad[0] = total + data.ndim
     return x[0] * total
 
@@ -244,6 +244,13 @@ def test_two_threads():
 
     run_in_threads(work)
     assert wrong == []
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="reads x86 assembly")
+def test_hot_path_counts_no_references():
+    """Arrays of the data are nobody's to count: no call of Numba's counting is left in the machine code."""
+    code = Density.from_numba(regression, 3, regression_data())._compiled.entry._library.get_asm_str()
+    assert [line for line in code.splitlines() if "$NRT_incref" in line or "$NRT_decref" in line] == []
 
 
 def test_nan_and_raising_at_zero_do_not_fail_construction():
@@ -388,6 +395,12 @@ def test_any_compiled_density_inside_numba():
     function, pointers = pointer_logp_grad(compiled._bind())
     with pytest.raises(DensityError, match="fatal"):
         function(np.full(3, 1e9), np.empty(3), pointers)
+
+
+def test_numba_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    with pytest.raises(MissingExtraError, match=r"from_numba needs numba.*micropolis\[numba\]"):
+        Density.from_numba(coupled, 2)
 
 
 def test_numba_is_imported_when_used():

@@ -343,7 +343,7 @@ def test_no_pickle():
         pickle.dumps(Density.from_pointer(4096, 2))
 
 
-# -- BridgeStan: the C interface of version 2.9 in a stand-in library ---------------------------------------------------
+# -- BridgeStan: the C interface of version 2.9 in a stand-in library -------------------------------------------------
 
 
 def stan_model(library, info="Stan version: 2.36\n\tSTAN_THREADS=true\n"):
