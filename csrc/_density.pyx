@@ -8,6 +8,8 @@ from libc.string cimport memcpy
 
 import numpy as np
 
+from micropolis.errors import DensityError
+
 cdef extern from "micropolis/density.h" nogil:
     ctypedef int (*mp_logp_grad_fn)(size_t, const double *, double *, double *, void *)
     ctypedef int (*mp_value_fn)(size_t, const double *, double *, void *)
@@ -30,12 +32,14 @@ cdef extern from "micropolis/density.h" nogil:
     int mp_density_value(const mp_density *, const double *, double *, double *)
 
 cdef extern from "densities/densities.h" nogil:
+    const mp_density mp_bridgestan
     const mp_density mp_gaussian
 
 
 def library():
     """Addresses of the compiled targets' mp_density templates, by name."""
     return {
+        "bridgestan": <uintptr_t>&mp_bridgestan,
         "gaussian": <uintptr_t>&mp_gaussian,
     }
 
@@ -54,14 +58,16 @@ cdef class CDensity:
         Address of an mp_density whose functions are taken over.
     logp_grad, value, hessian, hvp, third_product, batch : int
         Addresses of single functions, over the template's.
+    explain : callable, optional
+        ``explain(x)`` -> the exception behind a fatal code at x (dim,), or None.
     """
     cdef mp_density c
-    cdef object keep_alive
+    cdef object keep_alive, explain
     cdef readonly PythonTarget target
 
     def __init__(self, size_t dim, *, uintptr_t user_data=0, object keep_alive=None, uintptr_t template=0,
                  uintptr_t logp_grad=0, uintptr_t value=0, uintptr_t hessian=0, uintptr_t hvp=0,
-                 uintptr_t third_product=0, uintptr_t batch=0):
+                 uintptr_t third_product=0, uintptr_t batch=0, object explain=None):
         if template:
             self.c = (<mp_density *>template)[0]
         self.c.version = MP_DENSITY_VERSION
@@ -75,7 +81,7 @@ cdef class CDensity:
         if batch: self.c.batch = <mp_batch_fn>batch
         if self.c.logp_grad == NULL:
             raise ValueError("a density needs logp_grad")
-        self.keep_alive = keep_alive
+        self.keep_alive, self.explain = keep_alive, explain
         self.target = None
 
     @property
@@ -97,13 +103,22 @@ cdef class CDensity:
             "user_data": <uintptr_t>self.c.user_data,
         }
 
-    cdef int _settle(self, int status, double *logp, double[::1] out) except -1:
-        """A fatal code raises the Python error behind it; a rejected point is -inf with NaN derivatives."""
+    def failure(self, int status, const double[::1] x):
+        """The exception behind the fatal code `status` at x (dim,): a Python target's own, or a DensityError."""
+        if self.target is not None and self.target.error is not None:
+            error, self.target.error = self.target.error, None
+            return error
+        point = np.array(x)
+        cause = self.explain(point) if self.explain is not None else None
+        what = f"returned the fatal code {status}" if cause is None else f"raised {type(cause).__name__}: {cause}".rstrip(": ")
+        error = DensityError(f"the compiled log density {what}, at x = {np.array2string(point, threshold=10)}")
+        error.__cause__ = cause
+        return error
+
+    cdef int _settle(self, int status, const double[::1] x, double *logp, double[::1] out) except -1:
+        """A fatal code raises the error behind it; a rejected point is -inf with NaN derivatives."""
         if status < 0:
-            if self.target is not None and self.target.error is not None:
-                error, self.target.error = self.target.error, None
-                raise error
-            raise RuntimeError(f"the density returned the fatal code {status}")
+            raise self.failure(status, x)
         if status > 0:
             if logp != NULL:
                 logp[0] = -INFINITY
@@ -116,7 +131,7 @@ cdef class CDensity:
         cdef double[::1] logp = out, scratch = np.empty(self.c.dim)
         cdef Py_ssize_t i
         for i in range(x.shape[0]):
-            self._settle(mp_density_value(&self.c, &x[i, 0], &scratch[0], &logp[i]), &logp[i], scratch)
+            self._settle(mp_density_value(&self.c, &x[i, 0], &scratch[0], &logp[i]), x[i], &logp[i], scratch)
         return out
 
     def value_and_grad(self, const double[:, ::1] x):
@@ -126,7 +141,7 @@ cdef class CDensity:
         cdef double[:, ::1] grad = grads
         cdef Py_ssize_t i
         for i in range(x.shape[0]):
-            self._settle(mp_density_logp_grad(&self.c, &x[i, 0], &grad[i, 0], &logp[i]), &logp[i], grad[i])
+            self._settle(mp_density_logp_grad(&self.c, &x[i, 0], &grad[i, 0], &logp[i]), x[i], &logp[i], grad[i])
         return values, grads
 
     def hessian(self, const double[:, ::1] x):
@@ -135,7 +150,7 @@ cdef class CDensity:
         cdef double[:, ::1] h = out
         cdef Py_ssize_t i
         for i in range(x.shape[0]):
-            self._settle(self.c.hessian(self.c.dim, &x[i, 0], &h[i, 0], self.c.user_data), NULL, h[i])
+            self._settle(self.c.hessian(self.c.dim, &x[i, 0], &h[i, 0], self.c.user_data), x[i], NULL, h[i])
         return out
 
     def hvp(self, const double[:, ::1] x, const double[:, ::1] v):
@@ -144,7 +159,8 @@ cdef class CDensity:
         cdef double[:, ::1] product = out
         cdef Py_ssize_t i
         for i in range(x.shape[0]):
-            self._settle(self.c.hvp(self.c.dim, &x[i, 0], &v[i, 0], &product[i, 0], self.c.user_data), NULL, product[i])
+            self._settle(self.c.hvp(self.c.dim, &x[i, 0], &v[i, 0], &product[i, 0], self.c.user_data), x[i], NULL,
+                         product[i])
         return out
 
     def third_product(self, const double[:, ::1] x, const double[:, ::1] m):
@@ -153,7 +169,7 @@ cdef class CDensity:
         cdef double[:, ::1] product = out
         cdef Py_ssize_t i
         for i in range(x.shape[0]):
-            self._settle(self.c.third_product(self.c.dim, &x[i, 0], &m[i, 0], &product[i, 0], self.c.user_data), NULL,
+            self._settle(self.c.third_product(self.c.dim, &x[i, 0], &m[i, 0], &product[i, 0], self.c.user_data), x[i], NULL,
                          product[i])
         return out
 

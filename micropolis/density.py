@@ -176,6 +176,109 @@ class Density:
         """
         return CallableDensity(f, dim, grad)
 
+    @staticmethod
+    def from_numba(logp_grad: Callable[..., Any], dim: int, data: Any = None) -> Density:
+        """A function that Numba compiles: ``logp_grad(x, grad) -> float`` or ``logp_grad(x, grad, data) -> float``.
+
+        Parameters
+        ----------
+        logp_grad : function or numba.njit function
+            Returns the log density at x (dim,) and assigns its gradient to every element of grad (dim,), which comes
+            uninitialised; it must not write to x. Array accesses are not checked against their bounds. To reject a
+            point it returns ``-np.inf``; an exception is a DensityError that stops the chain. A plain function is
+            compiled with ``error_model="numpy"`` (1 / 0 is inf), an njit function keeps its own options.
+        dim : int
+        data : array, number, or tuple, namedtuple or dict of them, optional
+            The third argument; a dict arrives as a namedtuple (``data.y``). Arrays are referred to, not copied, and
+            not frozen into the compiled code: densities of other data of the same types compile nothing.
+
+        Returns
+        -------
+        Density
+            It pickles.
+
+        Raises
+        ------
+        InputTypeError
+            If the function takes other arguments, does not compile or does not return a float, or the data have no
+            Numba type.
+        InputError
+            If a call at x = 0 shows that an element of the gradient is not set or memory outside x and grad is used.
+
+        Examples
+        --------
+        >>> import micropolis as mp, numpy as np
+        >>> def logp_grad(x, grad, data):
+        ...     logp = 0.0
+        ...     for i in range(x.size):
+        ...         z = (x[i] - data.mean[i]) / data.sd
+        ...         logp -= 0.5 * z * z
+        ...         grad[i] = -z / data.sd
+        ...     return logp
+        >>> d = mp.Density.from_numba(logp_grad, dim=2, data={"mean": np.array([1.0, 2.0]), "sd": 0.5})
+        >>> d.value_and_grad([1.0, 3.0])
+        (-2.0, array([-0., -4.]))
+        """
+        from .jit_density import NumbaDensity
+
+        return NumbaDensity(logp_grad, dim, data)
+
+    @staticmethod
+    def from_pointer(address: Any, dim: int | None = None, user_data: Any = 0, keep_alive: Any = None) -> Density:
+        """A compiled function ``int f(size_t dim, const double *x, double *grad, double *logp, void *user_data)``.
+
+        It writes the log density and its gradient and returns 0; a positive code rejects the point, a negative one
+        stops the chain. Chains call it from several threads at once, without the interpreter lock.
+
+        Parameters
+        ----------
+        address : int, scipy.LowLevelCallable, ctypes function, numba cfunc or bridgestan.StanModel
+            A declared signature is checked. Nothing can be checked about a plain address: a wrong one crashes the
+            process. A Numba cfunc that throws prints the exception and counts as a point of log density NaN;
+            `from_numba` raises instead.
+        dim : int
+            Number of coordinates; may be left out for a BridgeStan model, which knows it.
+        user_data : int, ctypes pointer or structure, or C-contiguous ndarray
+            Handed to the function as it is (an array as the address of its first element, not copied). All chains
+            share it, so the function must not write to it.
+        keep_alive : object
+            Held as long as the density lives; whatever is passed in any other argument is held anyway.
+
+        Returns
+        -------
+        Density
+            It cannot be pickled.
+
+        Raises
+        ------
+        InputTypeError
+            If the function has another signature, or a ctypes function none.
+        InputError
+            If an address is zero or negative, or `user_data` is an array with gaps.
+
+        Notes
+        -----
+        A BridgeStan model is evaluated without constants and with Jacobians (``propto=True, jacobian=True``); its
+        chains run one after another unless it was compiled with ``STAN_THREADS=true``. This way in was tested against
+        the C interface of BridgeStan 2.9 with a stand-in library, not with a compiled Stan model.
+
+        Examples
+        --------
+        >>> import ctypes
+        >>> import micropolis as mp
+        >>> P = ctypes.POINTER(ctypes.c_double)
+        >>> @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, P, P, P, ctypes.c_void_p)
+        ... def normal(dim, x, grad, logp, user_data):
+        ...     logp[0] = -0.5 * x[0] ** 2
+        ...     grad[0] = -x[0]
+        ...     return 0
+        >>> mp.Density.from_pointer(normal, dim=1)([2.0])
+        -2.0
+        """
+        from .pointers import PointerDensity
+
+        return PointerDensity(address, dim, user_data, keep_alive)
+
 
 class CallableDensity(Density):
     """A Python function as a density; see `Density.from_callable`."""

@@ -4,6 +4,7 @@
 
 #include <micropolis/density.h>
 
+extern const mp_density mp_bridgestan;
 extern const mp_density mp_gaussian;
 
 #endif
