@@ -51,7 +51,8 @@ cdef extern from "common/chain.h" nogil:
     int mp_adaptation_start(const mp_adaptation *, mp_tuning *, const mp_density *, bitgen_t *, const mp_state *,
                             double *, double *)
 
-DEF MAX_BUFFERS = 8
+cdef enum:
+    MAX_BUFFERS = 8
 
 
 cdef inline uintptr_t address(object array) except? 0:

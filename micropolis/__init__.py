@@ -1,1 +1,82 @@
-"""Compiled Markov chain Monte Carlo kernels behind a thin NumPy API."""
+"""Compiled Markov chain Monte Carlo kernels behind a thin NumPy API.
+
+A NumPy function goes in, a compiled chain runs, arrays come out.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+# public name -> module that has it; loaded on first use, so that `import micropolis` costs next to nothing
+_PUBLIC = {
+    "Density": "density",
+    "Real": "parameters",
+    "Positive": "parameters",
+    "Interval": "parameters",
+    "Ordered": "parameters",
+    "Simplex": "parameters",
+    "Lower": "parameters",
+    "Upper": "parameters",
+    "CorrelationCholesky": "parameters",
+    "sample": "sampling",
+    "resume": "sampling",
+    "Trace": "trace",
+    "init": "steps",
+    "step": "steps",
+    "State": "steps",
+    "RandomWalk": "metropolis.random_walk",
+    "MALA": "metropolis.langevin",
+    "HMC": "hamiltonian.hmc",
+    "NUTS": "hamiltonian.nuts",
+}
+_MODULES = ("densities", "errors", "kernels", "parameters", "data", "plots")
+
+__all__ = ["__version__", "get_include", "get_library_dir", *_PUBLIC, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        value = getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def get_include() -> str:
+    """Folder of the C headers: ``#include <micropolis/kernel.h>``.
+
+    Examples
+    --------
+    >>> import micropolis
+    >>> micropolis.get_include().endswith("include")
+    True
+    """
+    from pathlib import Path
+
+    here = Path(__file__).parent
+    installed = here / "include"
+    return str(installed if installed.is_dir() else here.parent / "csrc" / "include")
+
+
+def get_library_dir() -> str:
+    """Folder of libmicropolis.a, the compiled kernels without Python: link with ``-lmicropolis -lm``.
+
+    Examples
+    --------
+    >>> import micropolis
+    >>> micropolis.get_library_dir().endswith("lib")
+    True
+    """
+    from pathlib import Path
+
+    return str(Path(__file__).parent / "lib")

@@ -43,3 +43,7 @@ class UnknownNameError(InputError, KeyError):
 
 class MissingExtraError(MicropolisError, ImportError):
     """An optional dependency is not installed; the message has the pip command."""
+
+
+class SamplingWarning(UserWarning):
+    """A run finished, but its draws should not be trusted as they are; the message says why and what to do."""

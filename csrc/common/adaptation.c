@@ -140,7 +140,8 @@ static int update_metric(const mp_adaptation *rule, int64_t k, const mp_info *in
     estimator_add(rule, dim, ++memory[N_FOREGROUND], state, foreground);
     estimator_add(rule, dim, ++memory[N_BACKGROUND], state, background);
   }
-  int early = k < rule->early_end, last = k + 1 == rule->final_start, switched = 0;
+  /* ten draws of a gradient kernel already tell scales apart; those of a random walk are one place */
+  int early = k < rule->early_end && uses_gradients(rule), last = k + 1 == rule->final_start, switched = 0;
   double window = early ? (double)rule->early_window : memory[WINDOW];
   if (memory[N_BACKGROUND] >= window && (double)k + window <= (double)rule->final_start) {
     memcpy(foreground, background, estimator_size(rule, dim) * sizeof *memory);
@@ -178,14 +179,14 @@ int mp_adaptation_update(const mp_adaptation *rule, int64_t k, const mp_info *in
     memory[LOG_STEP_MEAN] = memory[LOG_STEP];
   }
   if (rule->metric_rule != MP_METRIC_FIXED && k < rule->final_start &&
-      update_metric(rule, k, info, tuning, density->dim, state, memory, work) && memory[METRIC_SET] == 0.0) {
-    /* the step belonged to a metric that was a guess */
-    memory[METRIC_SET] = 1.0;
-    if (rule->find_step) {
+      update_metric(rule, k, info, tuning, density->dim, state, memory, work)) {
+    if (rule->step_rule == MP_STEP_ROBBINS_MONRO) {
+      anchor_step(memory, 2.38 / sqrt((double)density->dim)); /* Roberts, Gelman & Gilks (1997) */
+    } else if (rule->find_step && memory[METRIC_SET] == 0.0) {
+      /* the step so far belonged to a metric that was a guess */
+      memory[METRIC_SET] = 1.0;
       status = find_step(rule, tuning, density, rng, state, work);
       anchor_step(memory, tuning->step_size);
-    } else if (rule->step_rule == MP_STEP_ROBBINS_MONRO) {
-      anchor_step(memory, 2.38 / sqrt((double)density->dim)); /* Roberts, Gelman & Gilks (1997) */
     }
   }
   if (rule->step_rule != MP_STEP_FIXED)

@@ -1,0 +1,192 @@
+"""One chain of a run: its arrays, its random stream, and the two phases that a worker thread drives."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import protocol
+from .density import Density
+from .protocol import DENSE, DIAGONAL, Kernel, Tuning
+
+RUN, CANCEL, PAUSE = 0, 1, 2
+START_TRIES = 100  # random initial points tried before giving up, as in Stan
+
+
+def compiled_chain(
+    kernel: Kernel, options: NDArray[Any], density: Any, bit_generator: np.random.BitGenerator, buffers: list[Any],
+    adaptation: NDArray[Any] | None, memory: NDArray[np.float64] | None,
+) -> Any:  # fmt: skip
+    """The C chain of a kernel."""
+    module = importlib.import_module(f"micropolis._{kernel.family}")
+    return module.Chain(kernel.name, options, density, bit_generator, buffers, adaptation, memory)
+
+
+class ChainJob:
+    """Everything one chain owns, from its initial point to its last draw.
+
+    `position` counts finished draws of the current phase; a chain is in warm-up as long as `warm` is true. Between two
+    draws everything needed to go on is in `snapshot`.
+    """
+
+    def __init__(
+        self, index: int, kernel: Kernel, density: Density, bit_generator: np.random.BitGenerator, warmup: int,
+        backend: str,
+    ) -> None:  # fmt: skip
+        self.index, self.kernel, self.density, self.backend = index, kernel, density, backend
+        self.bit_generator = bit_generator
+        self.handle = density._bind()
+        dim = density.dim
+        self.rule = kernel.adaptation(dim, warmup)
+        tuning = kernel.tuning(dim)
+        dense = tuning.metric == DENSE or (self.rule is not None and self.rule[0]["metric_rule"] in (2, 4))
+        self.scale = np.zeros(dim * dim if dense else dim)
+        self.options = np.zeros(1, dtype=kernel.OPTIONS)
+        self.keep_alive = kernel.fill_options(self.options[0], dim)
+        self.buffers = {b.name: np.zeros(b.shape(dim), dtype=b.dtype) for b in kernel.BUFFERS}
+        self.set_tuning(tuning)
+        self.control = np.zeros(16, dtype=np.int32)  # one cache line a chain
+        self.progress = np.zeros(8, dtype=np.int64)
+        self.memory: NDArray[np.float64] | None = None
+        self.warm = warmup > 0 or self.rule is not None
+        self.started = False
+        self.warmup, self.warmup_done, self.position = warmup, 0, 0
+        self.error: BaseException | None = None
+        self.paused = threading.Event()
+        self.pending: dict[str, Any] | None = None
+
+    # -- tuning --------------------------------------------------------------------------------------------------
+
+    def set_tuning(self, tuning: Tuning) -> None:
+        self.scale[: tuning.scale.size] = tuning.scale.ravel()
+        self.options[0]["step_size"], self.options[0]["metric"] = tuning.step_size, tuning.metric
+        self.options[0]["scale"] = self.scale.ctypes.data
+
+    @property
+    def tuning(self) -> Tuning:
+        dim, metric = self.density.dim, int(self.options[0]["metric"])
+        scale = self.scale[:dim].copy() if metric == DIAGONAL else self.scale.reshape(dim, dim).copy()
+        return Tuning(float(self.options[0]["step_size"]), metric, scale)
+
+    @property
+    def tuned_kernel(self) -> Kernel:
+        """The kernel that this chain samples with; before the end of warm-up the one it was given."""
+        return self.kernel if self.warm or self.rule is None else self.kernel.tuned(self.tuning)
+
+    # -- the start -----------------------------------------------------------------------------------------------
+
+    def evaluate_start(self, point: NDArray[np.float64]) -> int:
+        """Put the chain at a point. An mp_status."""
+        self.buffers["x"][:] = point
+        grad = self.buffers.get("grad")
+        scratch = np.empty(self.density.dim) if grad is None else grad
+        return int(self._chain(None, None).init_state(scratch))
+
+    def random_start(self) -> int:
+        """A point uniform on (-2, 2) in each coordinate with a finite log density and gradient. An mp_status."""
+        rng = np.random.Generator(self.bit_generator)
+        status = protocol.BAD_START
+        for _ in range(START_TRIES):
+            status = self.evaluate_start(rng.uniform(-2.0, 2.0, self.density.dim))
+            if status != protocol.BAD_START:
+                break
+        return status
+
+    def failure(self) -> BaseException:
+        """The exception behind a fatal status."""
+        error: BaseException = self.handle.failure(protocol.DENSITY_FATAL, self.buffers["x"])
+        return error
+
+    # -- the run -------------------------------------------------------------------------------------------------
+
+    def _chain(self, rule: NDArray[Any] | None, memory: NDArray[np.float64] | None) -> Any:
+        buffers = list(self.buffers.values())
+        if self.backend == "c":
+            return compiled_chain(
+                self.kernel, self.options, self.handle, self.bit_generator, buffers, rule, memory
+            )
+        from .jit import ReadableChain
+
+        return ReadableChain(
+            self.kernel, self.options, self.scale, self.density, self.handle, self.bit_generator, buffers, rule, memory,
+            compiler=self.backend,
+        )  # fmt: skip
+
+    def run(
+        self, draws: NDArray[Any], stats: NDArray[Any], warmup_stats: NDArray[Any], thin: int
+    ) -> None:
+        """Warm-up, then sampling, until done, cancelled or failed; the outcome is in `position` and `error`."""
+        try:
+            if self.warm and not self._phase(None, warmup_stats, self.warmup, 1):
+                return
+            self.warm = False
+            self._phase(draws, stats, len(stats), thin)
+        except BaseException as error:  # handed to the main thread, which raises it with the draws
+            self.error = error
+
+    def _phase(self, draws: NDArray[Any] | None, stats: NDArray[Any], stop: int, thin: int) -> bool:
+        chain = self._chain(self.rule if self.warm else None, self.memory if self.warm else None)
+        status = protocol.OK
+        if self.warm:
+            self.memory = chain.memory
+            if self.rule is not None and not self.started:
+                status = chain.start_adaptation()
+            self.started = True
+        self.progress[0] = self.position
+        while status == protocol.OK:
+            status = chain.run_block(self.position, stop, draws, stats, self.control, self.progress, thin)
+            self.position = int(self.progress[0])
+            if status != protocol.CANCELLED or self.control[0] != PAUSE:
+                break
+            self.pending = self.snapshot()
+            self.control[0] = RUN
+            self.paused.set()
+            status = protocol.OK
+        if self.warm:
+            self.warmup_done = self.position
+        if status == protocol.DENSITY_FATAL:
+            self.error = getattr(chain, "error", None) or self.failure()
+        if status != protocol.OK:
+            return False
+        if self.warm:
+            self.position, self.memory = 0, None
+            self.progress[0] = 0
+        return True
+
+    # -- what a later run needs ----------------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """State, random stream, tuning and warm-up memory, copied."""
+        tuning = self.tuning
+        return {
+            "state": {name: buffer.copy() for name, buffer in self.buffers.items()},
+            "rng": self.bit_generator.state,
+            "kernel": self.tuned_kernel,
+            "warmup_done": self.position if self.warm else self.warmup,
+            "position": 0 if self.warm else self.position,
+            "adaptation": {
+                "step_size": tuning.step_size,
+                "metric": tuning.metric,
+                "scale": tuning.scale,
+                "warm": self.warm,
+                "started": self.started,
+                "warmup": self.warmup,
+                "warmup_done": self.position if self.warm else self.warmup,
+                "memory": None if self.memory is None else self.memory.copy(),
+            },
+        }
+
+    def restore(self, state: dict[str, NDArray[Any]], adaptation: dict[str, Any]) -> None:
+        """Take over what `snapshot` recorded; the random stream is set by the caller."""
+        for name, buffer in self.buffers.items():
+            buffer[...] = state[name]
+        self.set_tuning(Tuning(adaptation["step_size"], adaptation["metric"], np.asarray(adaptation["scale"])))
+        self.warm, self.started = bool(adaptation["warm"]), bool(adaptation["started"])
+        self.position = self.warmup_done = int(adaptation["warmup_done"])
+        if not self.warm:
+            self.position = 0
+        self.memory = None if adaptation["memory"] is None else np.array(adaptation["memory"])
