@@ -31,12 +31,24 @@ cdef extern from "micropolis/density.h" nogil:
 
 cdef extern from "densities/densities.h" nogil:
     const mp_density mp_gaussian
+    const mp_density mp_gaussian_dense
+    const mp_density mp_gaussian_mixture
+    const mp_density mp_funnel
+    const mp_density mp_rough_well
+    const mp_density mp_banana
+    const mp_density mp_logistic_regression
 
 
 def library():
     """Addresses of the compiled targets' mp_density templates, by name."""
     return {
         "gaussian": <uintptr_t>&mp_gaussian,
+        "gaussian_dense": <uintptr_t>&mp_gaussian_dense,
+        "gaussian_mixture": <uintptr_t>&mp_gaussian_mixture,
+        "funnel": <uintptr_t>&mp_funnel,
+        "rough_well": <uintptr_t>&mp_rough_well,
+        "banana": <uintptr_t>&mp_banana,
+        "logistic_regression": <uintptr_t>&mp_logistic_regression,
     }
 
 
