@@ -1,7 +1,7 @@
 """Compiled target densities of the literature, with exact gradient, Hessian and third-derivative product.
 
-Each has `sample_exact(rng, n)`, `mean()` and `cov()` where they are known, `recipe` for saved files, and `readable`, the
-same log density as a plain Python function that Numba compiles for CPU and CUDA.
+Each has `sample_exact(rng, n)`, `mean()` and `cov()` where they are known, `recipe` for saved files, and `readable`,
+the same log density as a plain Python function that Numba compiles for CPU and CUDA.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ LOG_TWO_PI = math.log(2 * math.pi)
 class Target(Density):
     """A density of the compiled library: its template in C and the arguments it was made from.
 
-    A subclass names `template`, hands over its checked constructor arguments, sets `readable`, and implements `_fields`,
-    the members of the C struct in order.
+    A subclass names `template`, hands over its checked constructor arguments, sets `readable`, and implements
+    `_fields`, the members of the C struct in order.
     """
 
     template: str
@@ -119,7 +119,7 @@ def positive_definite(name: str, matrix: Array) -> tuple[Array, Array]:
         raise InputError(
             f"{name}: expected a positive definite matrix, got smallest eigenvalue {np.linalg.eigvalsh(symmetric)[0]:g}"
         ) from None
-    return symmetric, factor
+    return symmetric, np.asarray(factor, dtype=np.float64)
 
 
 def inverse_from_cholesky(name: str, factor: Array) -> Array:
@@ -128,4 +128,4 @@ def inverse_from_cholesky(name: str, factor: Array) -> Array:
     inverse = inverse_factor.T @ inverse_factor
     if not np.all(np.isfinite(inverse)):
         raise InputError(f"{name}: expected an invertible matrix, got one whose inverse overflows")
-    return 0.5 * (inverse + inverse.T)
+    return np.asarray(0.5 * (inverse + inverse.T), dtype=np.float64)
