@@ -1,6 +1,7 @@
 /* Banana: the twisted Gaussian of Haario, Saksman and Tamminen 1999 ("Adaptive proposal distribution for random walk
- * Metropolis algorithm"). y = (x_0, x_1 + b (x_0^2 - s^2), x_2, ...) has independent coordinates N(0, s^2), N(0, 1), N(0, 1), ...;
- * the twist keeps volume, so with t = y_1: log p = -x_0^2 / (2 s^2) - t^2 / 2 - sum_{i > 1} x_i^2 / 2 + constant. */
+ * Metropolis algorithm"). y = (x_0, x_1 + b (x_0^2 - s^2), x_2, ...) has independent coordinates N(0, s^2), N(0, 1),
+ * N(0, 1), ...; the twist keeps volume, so with t = y_1
+ *   log p = -x_0^2 / (2 s^2) - t^2 / 2 - sum_{i > 1} x_i^2 / 2 + constant. */
 #include <string.h>
 
 #include "densities/densities.h"
@@ -12,7 +13,9 @@ typedef struct {
   double log_norm;
 } banana;
 
-static inline double twisted(const double *x, const banana *b) { return x[1] + b->curvature * (x[0] * x[0] - b->variance); }
+static inline double twisted(const double *x, const banana *b) {
+  return x[1] + b->curvature * (x[0] * x[0] - b->variance);
+}
 
 static int banana_value(size_t dim, const double *x, double *logp, void *user_data) {
   const banana *b = user_data;

@@ -6,7 +6,7 @@
 
 #include "common/simd.h"
 
-/* product[stride] = A v. Column sums in the order of the rows: no horizontal sums, and the same bits as a scalar loop. */
+/* product[stride] = A v, summed in the order of the rows: no horizontal sums, and the same bits as a scalar loop. */
 MP_INLINE void mp_symmetric_product(size_t dim, size_t stride, const double *a, const double *v, double *product) {
   size_t i = 0;
   for (; i + 32 <= stride; i += 32) {

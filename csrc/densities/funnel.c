@@ -1,7 +1,7 @@
-/* Neal's funnel: v = x_0 ~ N(0, 3^2), x_i | v ~ N(0, exp(-v)) (variance), i = 1 .. dim - 1 (Neal 2003, "Slice sampling").
+/* Neal's funnel (2003, "Slice sampling"): v = x_0 ~ N(0, 3^2), x_i | v ~ N(0, exp(-v)) (variance), i = 1 .. dim - 1.
  *
- * With s = exp(v / 2) and z_i = s x_i: log p = -v^2 / 18 + (dim - 1) v / 2 - sum z_i^2 / 2 + constant; z_i keeps the square
- * finite wherever the product is. */
+ * With s = exp(v / 2) and z_i = s x_i: log p = -v^2 / 18 + (dim - 1) v / 2 - sum z_i^2 / 2 + constant; z_i keeps the
+ * square finite wherever the product is. */
 #include <math.h>
 
 #include "common/simd.h"

@@ -39,7 +39,8 @@ MP_INLINE void combine(size_t dim, const double *block, const double *v, mp_v8 o
 MP_INLINE void accumulate(size_t dim, const double *block, const mp_v8 r[VECTORS], double *columns) {
   mp_v8 r0 = r[0], r1 = r[1], r2 = r[2], r3 = r[3];
   for (size_t j = 0; j < dim; j++, block += ROWS, columns += MP_LANES) {
-    mp_v8 low = mp_load8(block) * r0 + mp_load8(block + 8) * r1, high = mp_load8(block + 16) * r2 + mp_load8(block + 24) * r3;
+    mp_v8 low = mp_load8(block) * r0 + mp_load8(block + 8) * r1;
+    mp_v8 high = mp_load8(block + 16) * r2 + mp_load8(block + 24) * r3;
     mp_store8(columns, mp_load8(columns) + (low + high));
   }
 }
@@ -117,12 +118,14 @@ static MP_CLONES int logistic_hvp(size_t dim, const double *x, const double *v, 
     for (int k = 0; k < VECTORS; k++) along[k] *= -curvature(t[k]);
     accumulate(dim, g->z + b * dim * ROWS, along, g->columns);
   }
-  for (size_t j = 0; j < dim; j++) product[j] = mp_fold8(mp_load8(g->columns + j * MP_LANES)) - g->prior_precision * v[j];
+  for (size_t j = 0; j < dim; j++)
+    product[j] = mp_fold8(mp_load8(g->columns + j * MP_LANES)) - g->prior_precision * v[j];
   return 0;
 }
 
 /* sum_i w_i tanh(t_i / 2) (z_i' m z_i) z_i */
-static MP_CLONES int logistic_third_product(size_t dim, const double *x, const double *m, double *product, void *user_data) {
+static MP_CLONES int logistic_third_product(size_t dim, const double *x, const double *m, double *product,
+                                            void *user_data) {
   const logistic *g = user_data;
   mp_v8 t[VECTORS], row[VECTORS];
   memset(g->columns, 0, dim * MP_LANES * sizeof(double));

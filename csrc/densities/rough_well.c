@@ -1,5 +1,5 @@
-/* Rough well: log p = -sum_i (x_i^2 / 2 + eta cos(x_i / eta)), unnormalised (Sohl-Dickstein et al. 2014, "Hamiltonian Monte
- * Carlo without detailed balance"; Levy et al. 2018, L2HMC). */
+/* Rough well: log p = -sum_i (x_i^2 / 2 + eta cos(x_i / eta)), unnormalised (Sohl-Dickstein et al. 2014, "Hamiltonian
+ * Monte Carlo without detailed balance"; Levy et al. 2018, L2HMC). */
 #include <math.h>
 #include <string.h>
 

@@ -14,9 +14,9 @@ from .target import (
     Array,
     Target,
     aligned,
-    constant,
     finite,
     inverse_from_cholesky,
+    own,
     padded,
     positive_definite,
     stride,
@@ -79,7 +79,7 @@ class Gaussian(Target):
             raise InputError(f"std: expected shape () or ({dim},), got {deviations.shape}")
         deviations = finite("std", np.broadcast_to(deviations, (dim,)), f"({dim},)", 1)
         with np.errstate(over="ignore", divide="ignore"):
-            precision = constant(1 / deviations**2)
+            precision = own(1 / deviations**2)
         if not np.all((deviations > 0) & (precision > 0) & np.isfinite(precision)):
             raise InputError(f"std: expected numbers > 0 whose squares neither underflow nor overflow, got {std!r}")
         log_norm = -float(np.sum(np.log(deviations))) - 0.5 * dim * LOG_TWO_PI
@@ -99,7 +99,7 @@ class Gaussian(Target):
         precision, cov = (inverse, symmetric) if name == "cov" else (symmetric, inverse)
         self.template = "gaussian_dense"
         self._std = None
-        self._precision, self._cov = constant(precision), constant(cov)
+        self._precision, self._cov = own(precision), own(cov)
         self._factor = factor
         self._log_norm = (-half_log_det if name == "cov" else half_log_det) - 0.5 * dim * LOG_TWO_PI
         self._arguments = {"mean": self._mean, name: matrix}

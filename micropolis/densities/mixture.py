@@ -14,9 +14,9 @@ from .target import (
     Array,
     Target,
     aligned,
-    constant,
     finite,
     inverse_from_cholesky,
+    own,
     padded,
     positive_definite,
     stride,
@@ -60,12 +60,12 @@ class GaussianMixture(Target):
             raise InputError(f"weights: expected shape ({components},), got {shares.shape}")
         if not (np.all(shares > 0) and abs(shares.sum() - 1) <= 1e-8):
             raise InputError(f"weights: expected positive numbers with sum 1, got {shares} with sum {shares.sum()}")
-        self._weights = constant(shares / shares.sum())
+        self._weights = own(shares / shares.sum())
         factors = [positive_definite(f"covs[{k}]", self._covs[k])[1] for k in range(components)]
         self._factors = np.array(factors)
-        self._precisions = constant([inverse_from_cholesky(f"covs[{k}]", factors[k]) for k in range(components)])
+        self._precisions = own([inverse_from_cholesky(f"covs[{k}]", factors[k]) for k in range(components)])
         half_log_dets = np.log(np.diagonal(self._factors, axis1=1, axis2=2)).sum(axis=1)
-        self._log_weights = constant(np.log(self._weights) - half_log_dets - 0.5 * dim * LOG_TWO_PI)
+        self._log_weights = own(np.log(self._weights) - half_log_dets - 0.5 * dim * LOG_TWO_PI)
         super().__init__(dim, {"means": self._means, "covs": self._covs, "weights": shares})
         self.readable = gaussian_mixture, (dim, components, self._means, self._precisions, self._log_weights)
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from .. import checks
 from ..errors import InputError
 from .gaussian import dense_fields, gaussian_dense
-from .target import LOG_TWO_PI, Array, Target, aligned, constant, finite, inverse_from_cholesky
+from .target import LOG_TWO_PI, Array, Target, aligned, finite, inverse_from_cholesky, own
 
 ROWS = 32  # rows of a block in csrc/densities/logistic_regression.c
 
@@ -106,12 +106,12 @@ class LinearRegression(Target):
         stacked = np.vstack([x / noise_scale, np.eye(dim) / prior_scale])
         orthogonal, triangle = np.linalg.qr(stacked)
         target = np.concatenate([response / noise_scale, np.zeros(dim)])
-        self._mean = constant(np.linalg.solve(triangle, orthogonal.T @ target))
+        self._mean = own(np.linalg.solve(triangle, orthogonal.T @ target))
         gram = x.T @ x * noise_precision
         gram[np.diag_indices(dim)] += prior_precision
-        self._precision = constant(0.5 * (gram + gram.T))
+        self._precision = own(0.5 * (gram + gram.T))
         self._triangle = triangle
-        self._cov = constant(inverse_from_cholesky("X", triangle.T))
+        self._cov = own(inverse_from_cholesky("X", triangle.T))
         residual = target - stacked @ self._mean
         log_scales = n * math.log(noise_scale) + dim * math.log(prior_scale)
         self._log_norm = float(-0.5 * residual @ residual - log_scales - 0.5 * (n + dim) * LOG_TWO_PI)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -35,7 +36,7 @@ class Target(Density):
     @property
     def recipe(self) -> tuple[str, dict[str, Any]]:
         """Class name and constructor arguments (arrays and numbers): what `from_recipe` rebuilds the density from."""
-        return type(self).__name__, dict(self._arguments)
+        return type(self).__name__, copy.deepcopy(self._arguments)
 
     def _fields(self) -> list[Array | int | float]:
         raise NotImplementedError
@@ -86,22 +87,20 @@ def padded(matrices: Array) -> Array:
     return rows
 
 
-def constant(array: ArrayLike) -> Array:
-    """A read-only copy: a density never changes after it was made."""
-    copy = np.array(array, dtype=np.float64, order="C")
-    copy.flags.writeable = False
-    return copy
+def own(array: ArrayLike) -> Array:
+    """A contiguous copy: a density never changes after it was made."""
+    return np.array(array, dtype=np.float64, order="C")
 
 
 def finite(name: str, value: Any, shape: str, ndim: int) -> Array:
-    """`value` as a read-only finite array of `ndim` axes, none of them empty; `shape` says what was expected."""
+    """`value` as an array of its own, finite, of `ndim` axes, none of them empty; `shape` says what was expected."""
     array = checks.numbers(name, value)
     if array.ndim != ndim or array.size == 0:
         raise InputError(f"{name}: expected shape {shape}, got {array.shape}")
     if not np.all(np.isfinite(array)):
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise InputError(f"{name}: expected finite numbers, got {array[where]} at index {where}")
-    return constant(array)
+    return own(array)
 
 
 def positive_definite(name: str, matrix: Array) -> tuple[Array, Array]:

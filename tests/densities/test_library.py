@@ -116,7 +116,9 @@ def test_extreme_points_are_never_finite(name, extreme):
     assert density.hessian(rows).shape == (*rows.shape, density.dim)
     assert density.hvp(rows, v).shape == density.third_derivative_product(rows, m).shape == rows.shape
     # nothing of it stays behind in the work areas
-    np.testing.assert_array_equal(density.grad(points(density, 2)), density._bind().value_and_grad(points(density, 2))[1])
+    np.testing.assert_array_equal(
+        density.grad(points(density, 2)), density._bind().value_and_grad(points(density, 2))[1]
+    )
 
 
 @pytest.mark.parametrize("name", [name for name, density in EXAMPLES.items() if hasattr(density, "sample_exact")])

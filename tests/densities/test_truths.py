@@ -43,7 +43,9 @@ def test_gaussian_mixture(dim):
     means, covs, weights = normals(0, 3, dim), [covariance(dim, seed) for seed in (1, 2, 3)], [0.1, 0.2, 0.7]
     x = np.vstack([normals(4, 5, dim), 30 * normals(5, 5, dim)])
     density = densities.GaussianMixture(means, covs, weights)
-    terms = [np.log(w) + stats.multivariate_normal.logpdf(x, m, c) for w, m, c in zip(weights, means, covs, strict=True)]
+    terms = [
+        np.log(w) + stats.multivariate_normal.logpdf(x, m, c) for w, m, c in zip(weights, means, covs, strict=True)
+    ]
     np.testing.assert_allclose(density(x), special.logsumexp(terms, axis=0), rtol=1e-12)
 
 

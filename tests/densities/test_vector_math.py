@@ -63,7 +63,9 @@ def test_exp(libraries, low, high):
 
 
 def test_exp_at_the_edges(libraries):
-    x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 709.782712893384, 709.7827128933841, -745.2, -1e300, 1e300, 5e-324])
+    x = np.array(
+        [0.0, -0.0, np.inf, -np.inf, np.nan, 709.782712893384, 709.7827128933841, -745.2, -1e300, 1e300, 5e-324]
+    )
     with np.errstate(over="ignore"):
         truth = np.exp(x)
     np.testing.assert_array_equal(apply(libraries, "vector_exp", x), truth)

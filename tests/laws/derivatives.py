@@ -1,4 +1,4 @@
-"""The law of derivatives: gradient, Hessian, Hessian-vector and third-derivative products agree with central differences."""
+"""The law of derivatives: gradient, Hessian, Hessian-vector and third-derivative product match central differences."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ EPS = np.finfo(np.float64).eps
 def differences(f: Callable, x: np.ndarray, step: float, noise: float) -> tuple[np.ndarray, np.ndarray]:
     """Derivatives of f along each coordinate, and a bound on their error.
 
-    Central differences at h, h/2 and h/4 give two Richardson extrapolations, each with an error of order h^4. The second
-    is the answer and its distance from the first bounds the truncation. Rounding: values of size F carry an error of
-    `noise` eps F, which the smallest step divides by h/4 and the extrapolation multiplies by 5/3.
+    Central differences at h, h/2 and h/4 give two Richardson extrapolations with errors of order h^4; the second is the
+    answer and its distance from the first bounds the truncation. Rounding: values of size F carry an error of `noise`
+    eps F, which the smallest step divides by h/4 and the extrapolation multiplies by 5/3.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ def assert_within(what: str, got: np.ndarray, truth: np.ndarray, bound: np.ndarr
 def check_derivatives(density, x, *, step: float = 1e-3, noise: float = 64.0, seed: int = 0) -> None:
     """Assert that every derivative of `density` at x (dim,) agrees with central differences of the one below it.
 
-    The Hessian is compared with differences of the gradient, the third-derivative product with differences of the Hessian,
-    so each is tested as sharply as rounding allows; the gradient stands on the values alone.
+    The Hessian is compared with differences of the gradient, the third-derivative product with differences of the
+    Hessian, so each is tested as sharply as rounding allows; the gradient stands on the values alone.
     """
     x = np.asarray(x, dtype=np.float64)
     rng = np.random.default_rng(seed)
