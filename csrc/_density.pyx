@@ -34,6 +34,12 @@ cdef extern from "micropolis/density.h" nogil:
 cdef extern from "densities/densities.h" nogil:
     const mp_density mp_bridgestan
     const mp_density mp_gaussian
+    const mp_density mp_gaussian_dense
+    const mp_density mp_gaussian_mixture
+    const mp_density mp_funnel
+    const mp_density mp_rough_well
+    const mp_density mp_banana
+    const mp_density mp_logistic_regression
 
 
 def library():
@@ -41,6 +47,12 @@ def library():
     return {
         "bridgestan": <uintptr_t>&mp_bridgestan,
         "gaussian": <uintptr_t>&mp_gaussian,
+        "gaussian_dense": <uintptr_t>&mp_gaussian_dense,
+        "gaussian_mixture": <uintptr_t>&mp_gaussian_mixture,
+        "funnel": <uintptr_t>&mp_funnel,
+        "rough_well": <uintptr_t>&mp_rough_well,
+        "banana": <uintptr_t>&mp_banana,
+        "logistic_regression": <uintptr_t>&mp_logistic_regression,
     }
 
 

@@ -1,4 +1,6 @@
-/* The compiled library of targets: one mp_density template each, whose user_data the Python class fills in. */
+/* The compiled library of targets: one mp_density template each, whose user_data the Python class fills in.
+ *
+ * user_data is a struct of 8-byte words: pointers, int64 and double (densities/target.py: words). */
 #ifndef MICROPOLIS_DENSITIES_H
 #define MICROPOLIS_DENSITIES_H
 
@@ -6,5 +8,11 @@
 
 extern const mp_density mp_bridgestan;
 extern const mp_density mp_gaussian;
+extern const mp_density mp_gaussian_dense;
+extern const mp_density mp_gaussian_mixture;
+extern const mp_density mp_funnel;
+extern const mp_density mp_rough_well;
+extern const mp_density mp_banana;
+extern const mp_density mp_logistic_regression;
 
 #endif
