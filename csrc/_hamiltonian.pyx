@@ -3,6 +3,10 @@
 
 include "chain.pxi"
 
+cdef extern from "hamiltonian/integrators.h" nogil:
+    int mp_leapfrog_run(const mp_density *, size_t, int, double, int64_t, const double *, double *, double *, double *,
+                         double *, double *)
+
 cdef extern from "hamiltonian/hmc.h" nogil:
     ctypedef struct mp_hmc_options:
         pass
@@ -26,3 +30,24 @@ def kernels():
         "hmc": (<uintptr_t>&mp_hmc_step, <uintptr_t>&mp_hmc_work_size, sizeof(mp_hmc_options), sizeof(mp_hmc_info)),
         "nuts": (<uintptr_t>&mp_nuts_step, <uintptr_t>&mp_nuts_work_size, sizeof(mp_nuts_options), sizeof(mp_nuts_info)),
     }
+
+
+def leapfrog(object density, double step_size, int64_t n_steps, const double[::1] inverse_mass, double[:, ::1] q,
+             double[:, ::1] p, double[::1] logp, double[:, ::1] grad):
+    """n_steps of leapfrog for every row of (q, p), in place; inverse_mass has 0, dim or dim * dim numbers.
+
+    Returns the first negative code of the density and its row, or (0, 0).
+    """
+    cdef const mp_density *target = <const mp_density *><uintptr_t>density.address
+    cdef size_t dim = q.shape[1]
+    cdef Py_ssize_t i
+    cdef int code = 0, kind = 0 if inverse_mass.shape[0] == 0 else 1 if <size_t>inverse_mass.shape[0] == dim else 2
+    cdef double[::1] velocity = np.empty(dim)
+    if kind == 2 and dim == 1:
+        kind = 1
+    for i in range(q.shape[0]):
+        code = mp_leapfrog_run(target, dim, kind, step_size, n_steps, &inverse_mass[0] if kind else NULL, &q[i, 0],
+                                &p[i, 0], &logp[i], &grad[i, 0], &velocity[0])
+        if code < 0:
+            return code, i
+    return 0, 0

@@ -3,7 +3,7 @@
 
 include "chain.pxi"
 
-from libc.math cimport exp
+from libc.math cimport exp, isfinite
 
 cdef extern from "metropolis/random_walk.h" nogil:
     ctypedef struct mp_random_walk_options:
@@ -37,3 +37,19 @@ def standard_normal(object bit_generator, double[::1] out):
     cdef bitgen_t *rng = <bitgen_t *>PyCapsule_GetPointer(bit_generator.capsule, "BitGenerator")
     with bit_generator.lock, nogil:
         mp_standard_normal(rng, out.shape[0], &out[0])
+
+
+def accept(object bit_generator, const double[::1] logp, const double[::1] proposed, const double[::1] log_q_ratio,
+           const double[::1] temperature, unsigned char[::1] out):
+    """One accept/reject decision per element; vectors of length 1 are broadcast. See micropolis.kernels."""
+    cdef bitgen_t *rng = <bitgen_t *>PyCapsule_GetPointer(bit_generator.capsule, "BitGenerator")
+    cdef Py_ssize_t i, n = out.shape[0]
+    cdef Py_ssize_t a = logp.shape[0] != 1, b = proposed.shape[0] != 1, c = log_q_ratio.shape[0] != 1
+    cdef Py_ssize_t d = temperature.shape[0] != 1
+    cdef double log_ratio, u
+    with bit_generator.lock, nogil:
+        for i in range(n):
+            u = mp_uniform(rng)
+            log_ratio = (proposed[b * i] - logp[a * i]) / temperature[d * i] + log_q_ratio[c * i]
+            # a NaN compares false: never accepted; from outside the support every finite proposal is
+            out[i] = isfinite(proposed[b * i]) and (log_ratio >= 0.0 or u < exp(log_ratio))

@@ -24,6 +24,7 @@ cdef extern from "micropolis/kernel.h" nogil:
     ctypedef size_t (*mp_work_size_fn)(const void *, size_t)
     int mp_state_init(const mp_density *, mp_state *, double *)
     void mp_standard_normal(bitgen_t *, size_t, double *)
+    double mp_uniform(bitgen_t *)
 
 cdef extern from "common/chain.h" nogil:
     ctypedef struct mp_adaptation:

@@ -14,6 +14,12 @@ int mp_leapfrog(const mp_density *density, const mp_tuning *tuning, double eps, 
                 const double *grad, double *q_new, double *w_new, double *grad_new, double *logp_new, double *kinetic,
                 double *scratch);
 
+/* n_steps from (q, p) with plain momenta, in place. `kind` 0: unit inverse mass, 1: inverse_mass[dim], 2: [dim * dim].
+ * logp and grad are filled at the start and hold the end; a rejected point ends the run with logp NaN. The density's
+ * return code. */
+int mp_leapfrog_run(const mp_density *density, size_t dim, int kind, double eps, int64_t n_steps,
+                    const double *inverse_mass, double *q, double *p, double *logp, double *grad, double *velocity);
+
 /* w'w / 2 */
 double mp_kinetic(size_t dim, const double *w);
 
