@@ -30,11 +30,11 @@ class Gaussian(Target):
     ----------
     mean : array_like (dim,)
     std : array_like () or (dim,), optional
-        Standard deviations of independent coordinates, positive.
+        Standard deviations of independent coordinates, positive; 1 where no scale is given.
     cov : array_like (dim, dim), optional
         Covariance, symmetric positive definite.
     precision : array_like (dim, dim), optional
-        Inverse of the covariance, symmetric positive definite. Exactly one of `std`, `cov`, `precision` is given.
+        Inverse of the covariance, symmetric positive definite. At most one of `std`, `cov`, `precision` is given.
 
     Raises
     ------
@@ -62,12 +62,12 @@ class Gaussian(Target):
     ) -> None:
         given = {"std": std, "cov": cov, "precision": precision}
         given = {name: value for name, value in given.items() if value is not None}
-        if len(given) != 1:
-            raise InputError(f"std, cov, precision: expected exactly one of them, got {', '.join(given) or 'none'}")
+        if len(given) > 1:
+            raise InputError(f"std, cov, precision: expected at most one of them, got {', '.join(given)}")
         self._mean = finite("mean", mean, "(dim,)", 1)
         dim = len(self._mean)
-        if std is not None:
-            self._init_diagonal(dim, std)
+        if not given or std is not None:
+            self._init_diagonal(dim, 1.0 if std is None else std)
         else:
             name, value = next(iter(given.items()))
             self._init_dense(dim, name, value)
