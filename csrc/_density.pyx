@@ -31,12 +31,14 @@ cdef extern from "micropolis/density.h" nogil:
 
 cdef extern from "densities/densities.h" nogil:
     const mp_density mp_gaussian
+    const mp_density mp_casadi
 
 
 def library():
     """Addresses of the compiled targets' mp_density templates, by name."""
     return {
         "gaussian": <uintptr_t>&mp_gaussian,
+        "casadi": <uintptr_t>&mp_casadi,
     }
 
 

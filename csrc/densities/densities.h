@@ -5,5 +5,6 @@
 #include <micropolis/density.h>
 
 extern const mp_density mp_gaussian;
+extern const mp_density mp_casadi;
 
 #endif
