@@ -28,8 +28,18 @@ SCALAR_LIMIT = 60_000
 SCALAR_COST, ARRAY_COST, ELEMENT_COST = 1.6e-9, 40e-9, 1.0e-9
 # Random points at which the traced value is compared with the function's own, and the largest relative difference.
 CHECKS, CHECK_TOLERANCE = 2, 1e-9
-# Outputs, and the name of the C function, of each derivative.
+# Built on first use.
 DERIVATIVES = ("hessian", "hvp", "third_product")
+INSTEAD_OF_SCIPY = {
+    "logsumexp": "np.logaddexp.reduce(x, axis=...)",
+    "cholesky": "np.linalg.cholesky",
+    "cho_factor": "np.linalg.cholesky",
+    "solve_triangular": "np.linalg.solve, which sees that a factor from np.linalg.cholesky is triangular",
+    "cho_solve": "np.linalg.solve twice, which sees that a factor from np.linalg.cholesky is triangular",
+    "solve": "np.linalg.solve",
+    "inv": "np.linalg.inv",
+    "det": "np.linalg.det",
+}
 
 
 def from_numpy(f: Callable[..., Any], dim: int | Mapping[str, Any] | ParameterSpace) -> Density:
@@ -188,7 +198,7 @@ def _plain_values(f: Callable[..., Any], log_density: Callable[[Any], Any], dim:
             with np.errstate(all="ignore"):
                 result = log_density(point.copy())
         except Exception as error:
-            raise DensityError(f"the log density failed on NumPy numbers{_where(f, error)}: {error!r}") from error
+            raise DensityError(f"the log density failed on NumPy numbers{_where(error)}: {error!r}") from error
         value = _real_scalar(f, result)
         if np.isfinite(value) or attempt == 19:
             points.append(point)
@@ -269,9 +279,8 @@ def _trace(f: Callable[..., Any], log_density: Callable[[Any], Any], x: Any) -> 
     except NeedsScalars:
         raise
     except Exception as error:
-        reason = str(error) if isinstance(error, DensityError) else f"{type(error).__name__}: {error}"
         raise DensityError(
-            f"{_name(f)} cannot be traced{_where(f, error)}: {reason}. Density.from_callable takes any Python function (slower)"
+            f"{_name(f)} cannot be traced{_where(error)}: {_reason(error)}. Density.from_callable takes any Python function (slower)"
         ) from error
 
 
@@ -291,15 +300,39 @@ def _name(f: Callable[..., Any]) -> str:
     return f"the log density {getattr(f, '__name__', type(f).__name__)!r}"
 
 
-def _where(f: Callable[..., Any], error: BaseException) -> str:
-    """' in file:line `code`', of the deepest frame that is the user's: not this package's, NumPy's or SciPy's."""
-    ours = Path(__file__).parent
-    libraries = [ours, Path(np.__file__).parent, ours.parent / "scipy", Path(np.__file__).parent.parent / "scipy"]
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+def _frames(error: BaseException) -> tuple[list[traceback.FrameSummary], list[traceback.FrameSummary]]:
+    """Frames of a traceback that are the user's, and those of the libraries called from the last of them."""
+    ours, site = Path(__file__).parent, Path(np.__file__).parent.parent
+    libraries = [ours, *(site / name for name in ("numpy", "scipy", "casadi"))]
+    users: list[traceback.FrameSummary] = []
+    below: list[traceback.FrameSummary] = []
+    for frame in traceback.extract_tb(error.__traceback__):
         path = Path(frame.filename)
-        if frame.filename.startswith("<") and frame.filename != "<stdin>" and not frame.filename.startswith("<ipython"):
-            continue
         if any(path.is_relative_to(folder) for folder in libraries) and not path.is_relative_to(ours / "data"):
-            continue
-        return f" at {frame.filename}:{frame.lineno}" + (f" `{frame.line}`" if frame.line else "")
-    return ""
+            below.append(frame)
+        else:
+            users.append(frame)
+            below.clear()
+    return users, below
+
+
+def _where(error: BaseException) -> str:
+    """' at file:line `code`' of the user's line, if there is one."""
+    users, _ = _frames(error)
+    if not users:
+        return ""
+    return f" at {users[-1].filename}:{users[-1].lineno}" + (f" `{users[-1].line}`" if users[-1].line else "")
+
+
+def _reason(error: BaseException) -> str:
+    """Why the trace ended."""
+    scipy = [frame.name for frame in _frames(error)[1] if Path(frame.filename).is_relative_to(Path(np.__file__).parent.parent / "scipy")]
+    for name in scipy:
+        if name in INSTEAD_OF_SCIPY:
+            return f"SciPy's {name} takes numbers alone, use {INSTEAD_OF_SCIPY[name]}"
+    if scipy:
+        return "a SciPy function that is no ufunc takes numbers alone, write it with np.* functions"
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, Untraceable):  # NumPy wraps what it meets in an assignment
+        cause = cause.__cause__ or cause.__context__
+    return str(cause) if cause is not None else f"{type(error).__name__}: {error}"
