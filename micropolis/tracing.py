@@ -7,6 +7,7 @@ their semantics are NumPy's. What cannot be traced raises Untraceable: a wrong e
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -123,7 +124,7 @@ class Traced:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=int))
+        return math.prod(self.shape)
 
     @property
     def ndim(self) -> int:
@@ -221,6 +222,8 @@ def lift(value: Any, kind: type) -> Traced:
     """Any array or number, or an object array of traced scalars, as a Traced of `kind`."""
     if isinstance(value, Traced):
         return value
+    if isinstance(value, (float, int)):
+        return Traced(kind(float(value)), ())
     import casadi
 
     array = np.asarray(value)
@@ -249,7 +252,7 @@ def kind_of(*values: Any) -> type:
 
 def broadcast(arrays: list[Traced], shape: tuple[int, ...], full: bool = False) -> list[Any]:
     """Columns of the arrays broadcast to `shape`; a single element stays one, for CasADi to broadcast, unless `full`."""
-    size = int(np.prod(shape, dtype=int))
+    size = math.prod(shape)
     columns = []
     for array in arrays:
         if array.size == size or (array.size == 1 and not full):
@@ -304,7 +307,7 @@ def elementwise(op: Callable[..., Any]) -> Callable[..., Traced]:
         shape = np.broadcast_shapes(*(array.shape for array in arrays))
         columns = broadcast(arrays, shape)
         result = op(*columns)
-        if result.shape[0] != (size := int(np.prod(shape, dtype=int))):  # all single elements, or an empty shape
+        if result.shape[0] != (size := math.prod(shape)):  # all single elements, or an empty shape
             result = gather(result, np.zeros(size, dtype=int))
         return Traced(result, shape)
 

@@ -115,7 +115,7 @@ def _reduce(a: Any, axis: Any, keepdims: bool, fold: Callable[[Any], Any]) -> Tr
     axes = axes_of(axis, a.ndim)
     kept = [i for i in range(a.ndim) if i not in axes]
     shape = tuple(a.shape[i] for i in kept)
-    count = int(np.prod(shape, dtype=int))
+    count = math.prod(shape)
     order = numbering(a).transpose(kept + list(axes)) if axes else numbering(a)
     matrix = ca.reshape(gather(a.flat, order), a.size // count if count else 0, count)
     final = tuple(1 if i in axes else n for i, n in enumerate(a.shape)) if keepdims else shape
@@ -223,7 +223,7 @@ def _where(condition: Any, *branches: Any) -> Any:
     shape = np.broadcast_shapes(*(array.shape for array in arrays))
     if not isinstance(condition, Traced):  # known now: pick elements
         yes, no = broadcast(arrays[1:], shape, full=True)
-        size = int(np.prod(shape, dtype=int))
+        size = math.prod(shape)
         pick = np.where(np.broadcast_to(condition, shape).reshape(-1), np.arange(size), size + np.arange(size))
         return Traced(gather(ca.vertcat(yes, no), pick), shape)
     return Traced(ca.if_else(*broadcast(arrays, shape, full=True), False), shape)
