@@ -91,7 +91,7 @@ class TracedDensity(Density):
                 continue
             kind = ca.SX if self.graph == "scalar" else ca.MX
             x = kind.sym("x", self.dim)
-            gradient = self._functions["logp_grad"](x)[1]
+            gradient = self._functions["logp_grad"].call([x], True)[1]  # inlined
             inputs = [x]
             if name == "hessian":
                 output = ca.jacobian(gradient, x)
@@ -177,9 +177,9 @@ def _buffer(function: Any) -> tuple[list[int], tuple[Any, ...]]:
     inputs = [np.zeros(function.nnz_in(i)) for i in range(function.n_in())]
     outputs = [np.zeros(function.nnz_out(i)) for i in range(function.n_out())]
     for i, array in enumerate(inputs):
-        buffer.set_arg(i, memoryview(array))
+        buffer.set_arg(i, array.data)
     for i, array in enumerate(outputs):
-        buffer.set_res(i, memoryview(array))
+        buffer.set_res(i, array.data)
     slots = [a[i].ctypes.data if i < len(a) else 0 for a in (inputs, outputs) for i in range(2)]
     return [_address(buffer._self()), *slots], (function, buffer, inputs, outputs)
 
@@ -187,7 +187,9 @@ def _buffer(function: Any) -> tuple[list[int], tuple[Any, ...]]:
 # -- building --------------------------------------------------------------------------------------------------------
 
 
-def _plain_values(f: Callable[..., Any], log_density: Callable[[Any], Any], dim: int) -> tuple[list[Array], list[float]]:
+def _plain_values(
+    f: Callable[..., Any], log_density: Callable[[Any], Any], dim: int
+) -> tuple[list[Array], list[float]]:
     """Random points and the function's own values there; an error of the function itself ends here."""
     rng = np.random.default_rng(20)
     points: list[Array] = []
@@ -211,10 +213,8 @@ def _plain_values(f: Callable[..., Any], log_density: Callable[[Any], Any], dim:
 def _real_scalar(f: Callable[..., Any], result: Any) -> float:
     array = np.asarray(result)
     if array.dtype.kind not in "fiub" or array.size != 1:
-        raise DensityError(
-            f"{_name(f)} returned {'None' if result is None else f'shape {array.shape} dtype {array.dtype}'}, expected one real "
-            "number: is a np.sum missing, or a return?"
-        )
+        got = "None" if result is None else f"shape {array.shape} dtype {array.dtype}"
+        raise DensityError(f"{_name(f)} returned {got}, expected one real number: is a np.sum missing, or a return?")
     return float(array.reshape(()))
 
 
@@ -251,7 +251,7 @@ def _functions(x: Any, value: Any) -> tuple[Any, Any]:
 
 
 def _elements(function: Any) -> int:
-    """Scalar operations of an MX function, roughly: the elements that its instructions write, products by their terms."""
+    """Scalar operations of an MX function, roughly: elements that its instructions write, products by their terms."""
     ca = _casadi()
     total = 0
     for k in range(function.n_instructions()):
@@ -265,7 +265,7 @@ def _elements(function: Any) -> int:
 
 def _trace(f: Callable[..., Any], log_density: Callable[[Any], Any], x: Any) -> Any:
     """The log density as an expression of x."""
-    from . import tracing_functions  # noqa: F401  fills the tables of Traced
+    from . import tracing_functions, tracing_linalg  # noqa: F401  fill the tables of Traced
 
     try:
         result = log_density(Traced(x, (x.shape[0],)))
@@ -280,7 +280,8 @@ def _trace(f: Callable[..., Any], log_density: Callable[[Any], Any], x: Any) -> 
         raise
     except Exception as error:
         raise DensityError(
-            f"{_name(f)} cannot be traced{_where(error)}: {_reason(error)}. Density.from_callable takes any Python function (slower)"
+            f"{_name(f)} cannot be traced{_where(error)}: {_reason(error)}. Density.from_callable takes any Python "
+            "function (slower)"
         ) from error
 
 
@@ -291,8 +292,9 @@ def _compare(density: Density, point: Array, expected: float) -> None:
         return
     if not abs(traced - expected) <= CHECK_TOLERANCE * max(1.0, abs(expected)):
         raise DensityError(
-            f"the traced log density is {traced!r} where the function gives {expected!r}, at x = {point!r}: the function is "
-            "random, changes its arguments, or does what cannot be traced. Density.from_callable takes it as it is (slower)"
+            f"the traced log density is {traced!r} where the function gives {expected!r}, at x = {point!r}: the "
+            "function is random, changes its arguments, or does what cannot be traced. Density.from_callable takes it "
+            "as it is (slower)"
         )
 
 
@@ -326,7 +328,11 @@ def _where(error: BaseException) -> str:
 
 def _reason(error: BaseException) -> str:
     """Why the trace ended."""
-    scipy = [frame.name for frame in _frames(error)[1] if Path(frame.filename).is_relative_to(Path(np.__file__).parent.parent / "scipy")]
+    scipy = [
+        frame.name
+        for frame in _frames(error)[1]
+        if Path(frame.filename).is_relative_to(Path(np.__file__).parent.parent / "scipy")
+    ]
     for name in scipy:
         if name in INSTEAD_OF_SCIPY:
             return f"SciPy's {name} takes numbers alone, use {INSTEAD_OF_SCIPY[name]}"

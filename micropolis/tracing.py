@@ -16,22 +16,24 @@ import numpy as np
 
 from .errors import DensityError
 
-# The tables fill in from tracing_functions.py, which needs this class.
+# NumPy without its type stubs, which know nothing of traced arguments
+_np: Any = np
+
+# Filled by tracing_functions.py and tracing_linalg.py, which need this class. Methods of ufuncs are in FUNCTIONS under
+# (method, name).
 UFUNCS: dict[str, Callable[..., Any]] = {}
-FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
+FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 # NumPy functions that move the elements of their traced arguments, and those that join several arrays.
 MOVES = {
-    getattr(np, name)
-    for name in (
-        "reshape ravel transpose swapaxes moveaxis rollaxis squeeze expand_dims broadcast_to tile repeat roll flip fliplr flipud "
-        "rot90 split array_split hsplit vsplit dsplit diag diagonal diagflat tril triu take take_along_axis delete "
-        "atleast_1d atleast_2d atleast_3d copy compress"
-    ).split()
-}
+    np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis, np.rollaxis, np.squeeze, np.expand_dims,
+    np.broadcast_to, np.tile, np.repeat, np.roll, np.flip, np.fliplr, np.flipud, np.rot90, np.split, np.array_split,
+    np.hsplit, np.vsplit, np.dsplit, np.diag, np.diagonal, np.diagflat, np.tril, np.triu, np.take, np.take_along_axis,
+    np.delete, np.atleast_1d, np.atleast_2d, np.atleast_3d, np.copy, np.compress,
+}  # fmt: skip
 JOINS = {
-    getattr(np, name)
-    for name in "concatenate stack vstack hstack dstack column_stack append block broadcast_arrays".split()
-}
+    np.concatenate, np.stack, np.vstack, np.hstack, np.dstack, np.column_stack, np.append, np.block,
+    np.broadcast_arrays,
+}  # fmt: skip
 
 
 class Untraceable(DensityError):
@@ -65,7 +67,7 @@ class Traced:
         name = ufunc.__name__
         if kwargs.pop("out", None) is not None:
             raise Untraceable(
-                f"np.{name} writes into a NumPy array (out=, or += on an array made by np.zeros): write it as a new array"
+                f"np.{name} writes into a NumPy array (out=, or += on an array made by np.zeros): make a new array"
             )
         kwargs = {key: value for key, value in kwargs.items() if key != "dtype"}
         if method == "__call__" and not kwargs:
@@ -73,7 +75,7 @@ class Traced:
                 return UFUNCS[name](*inputs)
             raise Untraceable(f"the function {name} cannot be traced")
         if method in ("reduce", "accumulate", "outer") and (method, name) in FUNCTIONS:
-            return FUNCTIONS[method, name](*inputs, **kwargs)  # type: ignore[index]
+            return FUNCTIONS[method, name](*inputs, **kwargs)
         raise Untraceable(f"np.{name}.{method} with {sorted(kwargs) or 'these arguments'} cannot be traced")
 
     def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
@@ -86,7 +88,9 @@ class Traced:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         """An object array of scalars, so that np.array([a, b]) works; NumPy's numbers there are none."""
         if dtype is not None and np.dtype(dtype) != object:
-            raise Untraceable(f"an array of dtype {np.dtype(dtype)} was asked of a value that depends on the parameters")
+            raise Untraceable(
+                f"an array of dtype {np.dtype(dtype)} was asked of a value that depends on the parameters"
+            )
         elements = np.empty(self.size, dtype=object)
         for i in range(self.size):
             elements[i] = Traced(self.flat[i], ())
@@ -96,8 +100,8 @@ class Traced:
 
     def __bool__(self) -> bool:
         raise Untraceable(
-            "a decision (if, while, and, or, not, min, max, assert) on a value that depends on the parameters cannot be "
-            "traced: write it with np.where, np.minimum or np.maximum"
+            "a decision (if, while, and, or, not, min, max, assert) on a value that depends on the parameters cannot "
+            "be traced: write it with np.where, np.minimum or np.maximum"
         )
 
     def __float__(self) -> float:
@@ -106,7 +110,7 @@ class Traced:
             "array made by np.zeros): use np.* functions, and collect values in a list for np.array or np.stack"
         )
 
-    __int__ = __complex__ = __float__  # type: ignore[assignment]
+    __int__ = __complex__ = __float__
 
     def __index__(self) -> int:
         raise Untraceable("an index or a count that depends on the parameters cannot be traced")
@@ -131,8 +135,8 @@ class Traced:
         return len(self.shape)
 
     @property
-    def T(self) -> Traced:
-        return np.transpose(self)  # type: ignore[call-overload, no-any-return]
+    def T(self) -> Any:
+        return self.transpose()
 
     @property
     def real(self) -> Traced:
@@ -154,40 +158,43 @@ class Traced:
         return self
 
     def reshape(self, *shape: Any, **kwargs: Any) -> Any:
-        return np.reshape(self, shape[0] if len(shape) == 1 else shape, **kwargs)  # type: ignore[call-overload]
+        return _np.reshape(self, shape[0] if len(shape) == 1 else shape, **kwargs)
 
     def transpose(self, *axes: Any) -> Any:
-        return np.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)  # type: ignore[call-overload]
+        return _np.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
 
-    def item(self) -> Traced:
-        return self.reshape(())  # type: ignore[no-any-return]
+    def item(self) -> Any:
+        return self.reshape(())
 
 
-def _operators() -> None:
-    """Arithmetic, comparisons and array methods, each the NumPy function of its name."""
-    binary = {
-        "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "pow": np.power,
-        "mod": np.remainder, "floordiv": np.floor_divide, "matmul": np.matmul,
-    }  # fmt: skip
-    for name, ufunc in binary.items():
-        setattr(Traced, f"__{name}__", lambda self, other, f=ufunc: f(self, other))
-        setattr(Traced, f"__r{name}__", lambda self, other, f=ufunc: f(other, self))
-    compare = {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
-               "and": np.logical_and, "or": np.logical_or}  # fmt: skip
-    for name, ufunc in compare.items():
-        setattr(Traced, f"__{name}__", lambda self, other, f=ufunc: f(self, other))
-    for name, unary in {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.logical_not}.items():
-        setattr(Traced, f"__{name}__", lambda self, f=unary: f(self))
-    methods = "sum mean prod max min var std any all cumsum cumprod dot clip ravel squeeze swapaxes repeat take diagonal trace round copy"
-    for name in methods.split():
-        setattr(Traced, name, lambda self, *args, f=getattr(np, name), **kwargs: f(self, *args, **kwargs))
-    Traced.flatten = Traced.ravel  # type: ignore[attr-defined]
+def _delegate(name: str, f: Callable[..., Any], swap: bool = False) -> None:
+    """Make method `name` the NumPy function f, with its two operands swapped if so asked."""
+    if swap:
+        setattr(Traced, name, lambda self, other: f(other, self))
+    else:
+        setattr(Traced, name, lambda self, *args, **kwargs: f(self, *args, **kwargs))
+
+
+for _name, _ufunc in {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "pow": np.power, "mod": np.remainder,
+    "floordiv": np.floor_divide, "matmul": np.matmul, "and": np.logical_and, "or": np.logical_or,
+}.items():  # fmt: skip
+    _delegate(f"__{_name}__", _ufunc)
+    _delegate(f"__r{_name}__", _ufunc, swap=True)
+for _name, _ufunc in {
+    "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
+    "neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.logical_not,
+}.items():  # fmt: skip
+    _delegate(f"__{_name}__", _ufunc)
+for _function in (
+    np.sum, np.mean, np.prod, np.max, np.min, np.var, np.std, np.any, np.all, np.cumsum, np.cumprod, np.dot, np.clip,
+    np.ravel, np.squeeze, np.swapaxes, np.repeat, np.take, np.diagonal, np.trace, np.round, np.copy,
     # an object array of scalars calls these on its elements
-    for name in "exp expm1 log log1p log2 log10 sqrt sin cos tan sinh cosh tanh arcsin arccos arctan arcsinh arccosh arctanh fabs".split():
-        setattr(Traced, name, lambda self, f=getattr(np, name): f(self))
-
-
-_operators()
+    np.exp, np.expm1, np.log, np.log1p, np.log2, np.log10, np.sqrt, np.sin, np.cos, np.tan, np.sinh, np.cosh, np.tanh,
+    np.arcsin, np.arccos, np.arctan, np.arcsinh, np.arccosh, np.arctanh, np.fabs,
+):  # fmt: skip
+    _delegate(_function.__name__, _function)
+_delegate("flatten", np.ravel)
 
 
 def numbering(x: Traced) -> Any:
@@ -237,6 +244,10 @@ def lift(value: Any, kind: type) -> Traced:
     return Traced(kind(casadi.DM(array.astype(np.float64).reshape(-1, 1))), array.shape)
 
 
+def is_traced(value: Any) -> bool:
+    return isinstance(value, Traced) or (isinstance(value, np.ndarray) and value.dtype == object)
+
+
 def kind_of(*values: Any) -> type:
     """SX or MX, whichever the traced values among `values` (nested in lists or object arrays) are made of."""
     for value in values:
@@ -251,7 +262,7 @@ def kind_of(*values: Any) -> type:
 
 
 def broadcast(arrays: list[Traced], shape: tuple[int, ...], full: bool = False) -> list[Any]:
-    """Columns of the arrays broadcast to `shape`; a single element stays one, for CasADi to broadcast, unless `full`."""
+    """Columns of the arrays broadcast to `shape`; one element stays one, which CasADi broadcasts, unless `full`."""
     size = math.prod(shape)
     columns = []
     for array in arrays:
@@ -267,13 +278,13 @@ def move(func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     import casadi
 
     kind = kind_of(*args, *kwargs.values())
-    pool, count = [kind.zeros(1)], 1
+    pool, count = [kind(0.0)], 1
 
     def number(value: Any, every: bool) -> Any:
         nonlocal count
         if isinstance(value, (list, tuple)):
             return type(value)(number(part, every) for part in value)
-        if not (isinstance(value, Traced) or every or (isinstance(value, np.ndarray) and value.dtype == object)):
+        if not (every or is_traced(value)):
             return value
         array = lift(value, kind)
         numbers = count + numbering(array)
@@ -283,8 +294,11 @@ def move(func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
     joins = func in JOINS
     # of np.append(a, values) and broadcast_arrays(a, b) all arguments are arrays, of the others the first
-    arrays = args if func in (np.append, np.broadcast_arrays) or not joins else args[:1]
-    result = func(*(number(value, joins) for value in arrays), *args[len(arrays) :], **kwargs)
+    arrays = args if func in (np.append, np.broadcast_arrays) else args[:1]
+    rest = args[len(arrays) :]
+    if any(map(is_traced, (*rest, *kwargs.values()))):
+        raise Untraceable(f"np.{func.__name__} is traced in its first argument alone")
+    result = func(*(number(value, joins) for value in arrays), *rest, **kwargs)
     flat = casadi.vertcat(*pool)
 
     def wrap(numbers: Any) -> Any:
@@ -323,3 +337,13 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
         if not -ndim <= a < ndim:
             raise np.exceptions.AxisError(a, ndim)
     return tuple(a % ndim for a in axes)
+
+
+def function(*names: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register an implementation for the NumPy functions `names`."""
+
+    def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
+        FUNCTIONS.update(dict.fromkeys(names, implementation))
+        return implementation
+
+    return register

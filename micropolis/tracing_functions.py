@@ -1,4 +1,4 @@
-"""The NumPy and scipy.special functions that Traced knows, each as an expression; importing it fills Traced's tables."""
+"""The NumPy and scipy.special functions that Traced knows, as expressions; importing this fills Traced's tables."""
 
 from __future__ import annotations
 
@@ -10,30 +10,47 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
-from .tracing import FUNCTIONS, UFUNCS, NeedsScalars, Traced, Untraceable, axes_of, broadcast, elementwise, gather, kind_of, lift, numbering
-
-# A dense factorisation of n rows becomes n^3 / 3 scalar operations; beyond this many rows the graph is too large.
-MAX_ROWS = 160
-
+from .tracing import (
+    FUNCTIONS,
+    UFUNCS,
+    Traced,
+    Untraceable,
+    axes_of,
+    broadcast,
+    elementwise,
+    function,
+    gather,
+    kind_of,
+    lift,
+    numbering,
+)
 
 # -- special functions on columns ------------------------------------------------------------------------------------
 
 
+# The branches of these functions meet smoothly at 0. CasADi's fabs and fmax take the mean slope there, which would make
+# derivatives at 0, where chains start, wrong; a sign that counts as constant does not.
+
+
+def _magnitude(x: Any) -> tuple[Any, Any]:
+    """Whether x >= 0, and |x| with slope 1 at 0."""
+    positive = x >= 0
+    return positive, (2 * positive - 1) * x
+
+
 def _expit(x: Any) -> Any:
-    small = ca.exp(-ca.fabs(x))
-    return ca.if_else(x < 0, small, 1.0, False) / (1 + small)
-
-
-def _softplus(x: Any) -> Any:
-    return ca.fmax(x, 0) + ca.log1p(ca.exp(-ca.fabs(x)))
+    positive, size = _magnitude(x)
+    small = ca.exp(-size)
+    return ca.if_else(positive, 1.0, small, False) / (1 + small)
 
 
 def _logaddexp(x: Any, y: Any) -> Any:
-    return ca.fmax(x, y) + ca.log1p(ca.exp(-ca.fabs(x - y)))
+    positive, size = _magnitude(x - y)
+    return ca.if_else(positive, x, y, False) + ca.log1p(ca.exp(-size))
 
 
 def _gammaln(x: Any) -> Any:
-    """log Gamma(x), x > 0: Stirling's series at x + 8 and the recurrence back (Abramowitz and Stegun 6.1.15, 6.1.40)."""
+    """log Gamma(x), x > 0: Stirling's series at x + 8, the recurrence back (Abramowitz and Stegun 6.1.15, 6.1.40)."""
     z, product = x + 8, functools.reduce(lambda p, k: p * (x + k), range(1, 8), x)
     r = 1 / (z * z)
     coefficients = (-3617 / 122400, 1 / 156, -691 / 360360, 1 / 1188, -1 / 1680, 1 / 1260, -1 / 360, 1 / 12)
@@ -74,7 +91,7 @@ _UNARY: dict[str, Callable[[Any], Any]] = {
     "deg2rad": lambda x: x * (math.pi / 180), "radians": lambda x: x * (math.pi / 180),
     "logical_not": ca.logic_not, "floor": ca.floor, "ceil": ca.ceil, "rint": _round,
     # scipy.special
-    "expit": _expit, "log_expit": lambda x: -_softplus(-x), "logit": lambda x: ca.log(x) - ca.log1p(-x),
+    "expit": _expit, "log_expit": lambda x: -_logaddexp(-x, 0), "logit": lambda x: ca.log(x) - ca.log1p(-x),
     "gammaln": _gammaln, "erf": ca.erf, "erfc": lambda x: 1 - ca.erf(x), "ndtr": lambda x: ca.exp(_log_ndtr(x)),
     "log_ndtr": _log_ndtr,
 }  # fmt: skip
@@ -94,16 +111,6 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "betaln": lambda x, y: _gammaln(x) + _gammaln(y) - _gammaln(x + y),
 }  # fmt: skip
 UFUNCS.update({name: elementwise(op) for name, op in (_UNARY | _BINARY).items()})
-
-
-def function(*names: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register an implementation for the NumPy functions `names`."""
-
-    def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
-        FUNCTIONS.update(dict.fromkeys(names, implementation))
-        return implementation
-
-    return register
 
 
 # -- reductions ------------------------------------------------------------------------------------------------------
@@ -142,10 +149,12 @@ def _fold_sum(matrix: Any) -> Any:
 
 
 def _reduction(fold: Callable[[Any], Any]) -> Callable[..., Any]:
-    def reduce(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, **kwargs: Any) -> Any:
+    def reduce(
+        a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, **kwargs: Any
+    ) -> Any:
         if out is not None or any(value is not np._NoValue for value in kwargs.values()):
             raise Untraceable(f"the arguments {['out', *kwargs]} of a reduction cannot be traced")
-        return _reduce(a, axis, bool(keepdims) and keepdims is not np._NoValue, fold)
+        return _reduce(a, axis, bool(keepdims), fold)
 
     return reduce
 
@@ -153,7 +162,9 @@ def _reduction(fold: Callable[[Any], Any]) -> Callable[..., Any]:
 _sum, _prod = _reduction(_fold_sum), _reduction(_halves(lambda x, y: x * y))
 _max, _min = _reduction(_halves(ca.fmax)), _reduction(_halves(ca.fmin))
 _any, _all = _reduction(_halves(ca.logic_or)), _reduction(_halves(ca.logic_and))
-FUNCTIONS.update({np.sum: _sum, np.prod: _prod, np.max: _max, np.min: _min, np.amax: _max, np.amin: _min, np.any: _any, np.all: _all})
+FUNCTIONS.update(
+    {np.sum: _sum, np.prod: _prod, np.max: _max, np.min: _min, np.amax: _max, np.amin: _min, np.any: _any, np.all: _all}
+)
 
 
 def _logsumexp(a: Any, axis: Any = 0, keepdims: bool = False) -> Any:
@@ -170,7 +181,7 @@ for _name, _whole in {
     "add": _sum, "multiply": _prod, "maximum": _max, "minimum": _min, "logical_or": _any, "logical_and": _all,
     "logaddexp": _logsumexp,
 }.items():  # fmt: skip
-    FUNCTIONS["reduce", _name] = _ufunc_reduce(_whole)  # type: ignore[index]
+    FUNCTIONS["reduce", _name] = _ufunc_reduce(_whole)
 
 
 @function(np.mean)
@@ -180,7 +191,9 @@ def _mean(a: Any, axis: Any = None, **kwargs: Any) -> Any:
 
 
 @function(np.var)
-def _var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: int = 0, keepdims: bool = False, **kwargs: Any) -> Any:
+def _var(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: int = 0, keepdims: bool = False, **kwargs: Any
+) -> Any:
     a = lift(a, kind_of(a))
     total = _sum(np.square(a - _mean(a, axis, keepdims=True)), axis, keepdims=keepdims, **kwargs)
     return total / (a.size // total.size - ddof)
@@ -208,7 +221,7 @@ def _accumulation(ufunc: np.ufunc) -> Callable[..., Any]:
 
 FUNCTIONS[np.cumsum], FUNCTIONS[np.cumprod] = _accumulation(np.add), _accumulation(np.multiply)
 for _ufunc in (np.add, np.multiply, np.maximum, np.minimum, np.logaddexp):
-    FUNCTIONS["accumulate", _ufunc.__name__] = lambda a, axis=0, f=_accumulation(_ufunc): f(a, axis)  # type: ignore[index]
+    FUNCTIONS["accumulate", _ufunc.__name__] = functools.partial(_accumulation(_ufunc), axis=0)
 
 
 # -- elementwise functions that are no ufuncs ------------------------------------------------------------------------
@@ -226,7 +239,8 @@ def _where(condition: Any, *branches: Any) -> Any:
         size = math.prod(shape)
         pick = np.where(np.broadcast_to(condition, shape).reshape(-1), np.arange(size), size + np.arange(size))
         return Traced(gather(ca.vertcat(yes, no), pick), shape)
-    return Traced(ca.if_else(*broadcast(arrays, shape, full=True), False), shape)
+    test, yes, no = broadcast(arrays, shape, full=True)
+    return Traced(ca.if_else(test, yes, no, False), shape)
 
 
 @function(np.clip)
@@ -259,20 +273,20 @@ FUNCTIONS[np.ones_like] = lambda a, *args, **kwargs: np.ones(a.shape)
 FUNCTIONS[np.full_like] = lambda a, fill_value, *args, **kwargs: np.broadcast_to(fill_value, np.shape(a))
 FUNCTIONS[np.empty_like] = FUNCTIONS[np.zeros_like]
 for _name, _op in {"add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide}.items():
-    FUNCTIONS["outer", _name] = lambda a, b, op=_op: op(np.reshape(a, np.shape(a) + (1,) * np.ndim(b)), b)  # type: ignore[index]
+    FUNCTIONS["outer", _name] = lambda a, b, op=_op: op(np.reshape(a, np.shape(a) + (1,) * np.ndim(b)), b)
 
 
 # -- products --------------------------------------------------------------------------------------------------------
 
 
-def _matrix(a: Any, rows: int, columns: int) -> Any:
+def to_matrix(a: Any, rows: int, columns: int) -> Any:
     """The elements of a, Traced or ndarray, as a CasADi matrix."""
     if not isinstance(a, Traced):
         return ca.DM(np.asarray(a, dtype=np.float64).reshape(rows, columns))
     return ca.reshape(a.flat, rows, columns) if 1 in (rows, columns) else ca.reshape(a.flat, columns, rows).T
 
 
-def _column(matrix: Any) -> Any:
+def to_column(matrix: Any) -> Any:
     """The elements of a CasADi matrix in C order."""
     rows, columns = matrix.shape
     return ca.densify(ca.reshape(matrix if 1 in (rows, columns) else matrix.T, rows * columns, 1))
@@ -289,8 +303,11 @@ def _matmul(a: Any, b: Any) -> Any:
     if m != n:
         raise ValueError(f"matmul: shapes {left} and {right} do not match")
     if len(left) > 2 or len(right) > 2:
-        two = (lambda v: v.reshape((1, *v.shape)) if v.ndim == 1 else v), (lambda v: v.reshape((*v.shape, 1)) if v.ndim == 1 else v)
-        wide = [f(v if isinstance(v, Traced) else np.asarray(v)) for f, v in zip(two, (a, b), strict=True)]
+        wide: list[Any] = [v if isinstance(v, Traced) else np.asarray(v) for v in (a, b)]
+        wide = [
+            wide[0].reshape((-1, m)) if wide[0].ndim == 1 else wide[0],
+            wide[1].reshape((n, -1)) if wide[1].ndim == 1 else wide[1],
+        ]
         batch = np.broadcast_shapes(wide[0].shape[:-2], wide[1].shape[:-2])
         wide = [np.broadcast_to(v, (*batch, *v.shape[-2:])) for v in wide]
         product = np.stack([_matmul_one(wide[0][i], wide[1][i], kind) for i in np.ndindex(*batch)])
@@ -302,8 +319,8 @@ def _matmul(a: Any, b: Any) -> Any:
 def _matmul_one(a: Any, b: Any, kind: type) -> Traced:
     left, right = np.shape(a), np.shape(b)
     rows, columns = left[0] if len(left) == 2 else 1, right[1] if len(right) == 2 else 1
-    product = ca.mtimes(_matrix(a, rows, left[-1]), _matrix(b, right[0], columns))
-    return Traced(_column(kind(product)), (*left[:-1], *right[1:]))
+    product = ca.mtimes(to_matrix(a, rows, left[-1]), to_matrix(b, right[0], columns))
+    return Traced(to_column(kind(product)), (*left[:-1], *right[1:]))
 
 
 UFUNCS["matmul"] = _matmul
@@ -338,7 +355,11 @@ def _einsum(subscripts: Any, *operands: Any, **kwargs: Any) -> Any:
     if not arrow:
         letters = inputs.replace(",", "")
         output = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
-    sizes = {c: n for text, operand in zip(labels, operands, strict=True) for c, n in zip(text, np.shape(operand), strict=True)}
+    sizes = {
+        c: n
+        for text, operand in zip(labels, operands, strict=True)
+        for c, n in zip(text, np.shape(operand), strict=True)
+    }
     every = output + "".join(c for c in sizes if c not in output)
     total: Any = 1.0
     for text, operand in zip(labels, operands, strict=True):
@@ -346,110 +367,6 @@ def _einsum(subscripts: Any, *operands: Any, **kwargs: Any) -> Any:
         total = total * (operand[tuple(grid[every.index(c)] for c in text)] if text else operand)
     full = total + np.zeros([sizes[c] for c in every])
     return np.sum(full, axis=tuple(range(len(output), len(every)))) if len(every) > len(output) else full
-
-
-# -- linear algebra on scalar expressions ----------------------------------------------------------------------------
-
-
-def _square(name: str, a: Any) -> tuple[Any, int]:
-    if np.ndim(a) != 2 or np.shape(a)[0] != np.shape(a)[1]:
-        raise Untraceable(f"np.linalg.{name} is traced for one square matrix, got shape {np.shape(a)}")
-    n = np.shape(a)[0]
-    if n > MAX_ROWS:
-        raise Untraceable(f"np.linalg.{name} of {n} rows is too large to trace (at most {MAX_ROWS})")
-    return a, n
-
-
-def _scalar_matrix(name: str, a: Any, *others: Any) -> tuple[Any, int]:
-    a, n = _square(name, a)
-    if kind_of(a, *others) is not ca.SX:
-        raise NeedsScalars(f"np.linalg.{name} needs scalar expressions")
-    return ca.SX(_matrix(lift(a, ca.SX), n, n)), n
-
-
-@function(np.linalg.cholesky)
-def _cholesky(a: Any, *, upper: bool = False) -> Any:
-    matrix, n = _scalar_matrix("cholesky", a)
-    columns: list[Any] = []
-    for j in range(n):
-        below = matrix[j:, j]
-        if j:
-            done = ca.horzcat(*(column[j:] for column in columns))
-            below = below - ca.mtimes(done, done[0, :].T)
-        columns.append(ca.vertcat(ca.SX.zeros(j, 1), below / ca.sqrt(below[0])))
-    factor = ca.horzcat(*columns)
-    return Traced(_column(ca.densify(factor.T if upper else factor)), (n, n))
-
-
-def _substitute(matrix: Any, right: Any, lower: bool) -> Any:
-    """Solve a triangular system, row by row."""
-    n = matrix.shape[0]
-    solution: list[Any] = []
-    for i in range(n) if lower else range(n - 1, -1, -1):
-        row = right[i, :]
-        if solution:
-            known = ca.vertcat(*solution) if lower else ca.vertcat(*reversed(solution))
-            row = row - ca.mtimes(matrix[i, :i] if lower else matrix[i, i + 1 :], known)
-        solution.append(row / matrix[i, i])
-    return ca.vertcat(*solution) if lower else ca.vertcat(*reversed(solution))
-
-
-def _is_zero(matrix: Any, upper: bool) -> bool:
-    n = matrix.shape[0]
-    strict = [matrix[i, j] if upper else matrix[j, i] for i in range(n) for j in range(i + 1, n)]
-    return all(element.is_zero() for element in strict)
-
-
-def _lu(matrix: Any) -> tuple[Any, Any]:
-    """Unit lower and upper factor without pivoting, good for the covariance and precision matrices of models."""
-    n = matrix.shape[0]
-    work, lower = matrix, ca.SX.eye(n)
-    upper = []
-    for k in range(n):
-        pivot = work[0, :]
-        upper.append(ca.horzcat(ca.SX.zeros(1, k), pivot))
-        if k + 1 < n:
-            factor = work[1:, 0] / pivot[0]
-            lower[k + 1 :, k] = factor
-            work = work[1:, 1:] - ca.mtimes(factor, pivot[1:])
-    return ca.densify(lower), ca.vertcat(*upper)
-
-
-@function(np.linalg.solve)
-def _solve(a: Any, b: Any) -> Any:
-    matrix, n = _scalar_matrix("solve", a, b)
-    shape = np.shape(b)
-    if len(shape) not in (1, 2) or shape[0] != n:
-        raise Untraceable(f"np.linalg.solve is traced for b of shape ({n},) or ({n}, k), got {shape}")
-    right = ca.SX(_matrix(lift(b, ca.SX), n, shape[1] if len(shape) == 2 else 1))
-    if _is_zero(matrix, upper=True):
-        solution = _substitute(matrix, right, lower=True)
-    elif _is_zero(matrix, upper=False):
-        solution = _substitute(matrix, right, lower=False)
-    else:
-        lower, upper = _lu(matrix)
-        solution = _substitute(upper, _substitute(lower, right, lower=True), lower=False)
-    return Traced(_column(solution), shape)
-
-
-@function(np.linalg.inv)
-def _inv(a: Any) -> Any:
-    return _solve(a, np.eye(len(a)))
-
-
-def _pivots(name: str, a: Any) -> Any:
-    matrix, _ = _scalar_matrix(name, a)
-    triangular = _is_zero(matrix, upper=True) or _is_zero(matrix, upper=False)
-    return Traced(ca.diag(matrix if triangular else _lu(matrix)[1]), (len(a),))
-
-
-@function(np.linalg.slogdet)
-def _slogdet(a: Any) -> Any:
-    pivots = _pivots("slogdet", a)
-    return np.prod(np.sign(pivots)), np.sum(np.log(np.abs(pivots)))
-
-
-FUNCTIONS[np.linalg.det] = lambda a: np.prod(_pivots("det", a))
 
 
 @function(np.linalg.norm)

@@ -1,4 +1,4 @@
-"""Densities traced from NumPy code: real models against their NumPy values and differences, threads, lifetime, faults."""
+"""Densities traced from NumPy code: real models against NumPy values and differences, threads, lifetime, faults."""
 
 import gc
 import pickle
@@ -136,9 +136,16 @@ def correlated_effects():
 
 
 MODELS = [
-    autoregression, gaussian_process, mixture, logistic_regression, eight_schools, poisson_regression, robust_regression,
-    state_space, correlated_effects,
-]  # fmt: skip
+    autoregression,
+    gaussian_process,
+    mixture,
+    logistic_regression,
+    eight_schools,
+    poisson_regression,
+    robust_regression,
+    state_space,
+    correlated_effects,
+]
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda m: m.__name__)
@@ -158,14 +165,20 @@ def test_models(model):
         steps = 1e-5 * np.eye(d.dim)
         # a central difference is off by h^2 f''' / 6 and eps |f| / h
         tolerance = 1e-6 * (1 + np.max(np.abs(gradient)))
-        np.testing.assert_allclose(gradient, [(plain(x + h) - plain(x - h)) / 2e-5 for h in steps], rtol=1e-6, atol=tolerance)
+        np.testing.assert_allclose(
+            gradient, [(plain(x + h) - plain(x - h)) / 2e-5 for h in steps], rtol=1e-6, atol=tolerance
+        )
         hessian = d.hessian(x)
         scale = 1e-6 * (1 + np.max(np.abs(hessian)))
-        np.testing.assert_allclose(hessian, [(d.grad(x + h) - d.grad(x - h)) / 2e-5 for h in steps], rtol=1e-6, atol=scale)
+        np.testing.assert_allclose(
+            hessian, [(d.grad(x + h) - d.grad(x - h)) / 2e-5 for h in steps], rtol=1e-6, atol=scale
+        )
         v, m = rng.normal(size=d.dim), rng.normal(size=(d.dim, d.dim))
         np.testing.assert_allclose(d.hvp(x, v), hessian @ v, rtol=1e-9, atol=1e-3 * scale)
         third = [np.sum(m * (d.hessian(x + h) - d.hessian(x - h))) / 2e-5 for h in steps]
-        np.testing.assert_allclose(d.third_derivative_product(x, m), third, rtol=1e-5, atol=1e-5 * (1 + np.max(np.abs(third))))
+        np.testing.assert_allclose(
+            d.third_derivative_product(x, m), third, rtol=1e-5, atol=1e-5 * (1 + np.max(np.abs(third)))
+        )
 
 
 def funnel(x):
@@ -183,7 +196,9 @@ def test_flat_coordinates():
 
 def test_vectorised_data_stay_arrays():
     data = np.random.default_rng(2).normal(size=20_000)
-    d = Density.from_numpy(lambda mu, sigma: np.sum(-0.5 * ((data - mu) / sigma) ** 2 - np.log(sigma)), {"mu": Real(), "sigma": Positive()})
+    d = Density.from_numpy(
+        lambda mu, sigma: np.sum(-0.5 * ((data - mu) / sigma) ** 2 - np.log(sigma)), {"mu": Real(), "sigma": Positive()}
+    )
     assert d.graph == "array"
     z = (data - 0.3) / np.exp(0.2)
     np.testing.assert_allclose(d.grad([0.3, 0.2]), [np.sum(z) / np.exp(0.2), np.sum(z**2 - 1) + 1], rtol=1e-11)
@@ -358,11 +373,6 @@ def test_a_trace_that_disagrees_is_refused():
         return np.sum(x**2)
 
     raises(through_a_view, "changes its arguments")
-
-
-def test_a_matrix_too_large_for_scalar_expressions():
-    big = np.eye(200)
-    raises(lambda x: np.linalg.slogdet(big * np.exp(x[0]))[1], "200 rows is too large", dim=1)
 
 
 def test_wrong_arguments():

@@ -23,10 +23,24 @@ from micropolis.parameters import (
 )
 
 EVERY = [
-    Real(), Real(3), Real((2, 3)), Positive(), Positive(4), Lower(-2.5), Lower(1.5, (2, 2)), Upper(3.0), Upper(-1.0, 3),
-    Interval(-1, 4), Interval(0, 1, 3), Ordered(1), Ordered(5), Simplex(2), Simplex(6), CorrelationCholesky(2),
+    Real(),
+    Real(3),
+    Real((2, 3)),
+    Positive(),
+    Positive(4),
+    Lower(-2.5),
+    Lower(1.5, (2, 2)),
+    Upper(3.0),
+    Upper(-1.0, 3),
+    Interval(-1, 4),
+    Interval(0, 1, 3),
+    Ordered(1),
+    Ordered(5),
+    Simplex(2),
+    Simplex(6),
+    CorrelationCholesky(2),
     CorrelationCholesky(4),
-]  # fmt: skip
+]
 
 
 def free_elements(parameter, value):
@@ -100,12 +114,20 @@ def test_extreme_coordinates_stay_finite():
 @pytest.mark.parametrize(
     ("parameter", "value"),
     [
-        (Positive(), 0.0), (Positive(), -1.0), (Lower(2), 2.0), (Upper(2), 3.0), (Interval(0, 1), 1.0), (Real(2), [0, np.nan]),
-        (Ordered(3), [1, 3, 2]), (Simplex(3), [0.5, 0.5, 0.5]), (Simplex(3), [0.5, 0.6, -0.1]),
-        (CorrelationCholesky(2), [[1, 0], [0.5, 0.5]]), (CorrelationCholesky(2), [[1, 0.1], [0.6, 0.8]]),
+        (Positive(), 0.0),
+        (Positive(), -1.0),
+        (Lower(2), 2.0),
+        (Upper(2), 3.0),
+        (Interval(0, 1), 1.0),
+        (Real(2), [0, np.nan]),
+        (Ordered(3), [1, 3, 2]),
+        (Simplex(3), [0.5, 0.5, 0.5]),
+        (Simplex(3), [0.5, 0.6, -0.1]),
+        (CorrelationCholesky(2), [[1, 0], [0.5, 0.5]]),
+        (CorrelationCholesky(2), [[1, 0.1], [0.6, 0.8]]),
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_out_of_support_names_the_parameter_and_the_value(parameter, value):
     with pytest.raises(InputError, match="tau: expected .* got") as raised:
         parameter.unconstrain(value, "tau")
@@ -143,8 +165,13 @@ def test_space_layout():
     draws = np.random.default_rng(6).normal(size=(4, 10, SPACE.dim))
     values = SPACE.constrain_draws(draws)
     assert {name: value.shape[2:] for name, value in values.items()} == {
-        "mu": (), "tau": (), "theta": (3,), "w": (3,), "b": (2, 2), "L": (3, 3),
-    }  # fmt: skip
+        "mu": (),
+        "tau": (),
+        "theta": (3,),
+        "w": (3,),
+        "b": (2, 2),
+        "L": (3, 3),
+    }
     np.testing.assert_array_equal(values["tau"], np.exp(draws[..., 1]))
     np.testing.assert_array_equal(values["b"][..., 1, 0], draws[..., 9])
     np.testing.assert_allclose(SPACE.unconstrain(values), draws, atol=1e-9)
