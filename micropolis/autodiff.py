@@ -226,21 +226,23 @@ def _build(f: Callable[..., Any], log_density: Callable[[Any], Any], dim: int) -
         value = _trace(f, log_density, x)
     except NeedsScalars:
         x = ca.SX.sym("x", dim)
-        return _functions(x, _trace(f, log_density, x))[:2]
+        return _functions(x, _trace(f, log_density, x))
     array = ca.Function("value", [x], [value])
-    elements, instructions = _elements(array), array.n_instructions()
-    scalar = None
-    if elements <= SCALAR_LIMIT:
+    elements = _elements(array)
+
+    def scalar() -> tuple[Any, Any]:
         s = ca.SX.sym("x", dim)
-        scalar = _functions(s, array(s))
-        # scalar code in all but name: nothing to gain from arrays
-        if elements < 4 * instructions:
-            return scalar[:2]
-    vector = _functions(x, value)
-    cost = ARRAY_COST * vector[1].n_instructions() + ELEMENT_COST * _elements(vector[1])
-    if scalar is not None and SCALAR_COST * scalar[1].n_instructions() <= cost:
-        return scalar[:2]
-    return vector[:2]
+        return _functions(s, array(s))
+
+    # scalar code in all but name: nothing to gain from arrays
+    if elements <= SCALAR_LIMIT and elements < 4 * array.n_instructions():
+        return scalar()
+    arrays = _functions(x, value)
+    cost = ARRAY_COST * arrays[1].n_instructions() + ELEMENT_COST * _elements(arrays[1])
+    if elements > SCALAR_LIMIT or SCALAR_COST * elements >= cost:
+        return arrays
+    scalars = scalar()
+    return scalars if SCALAR_COST * scalars[1].n_instructions() <= cost else arrays
 
 
 def _functions(x: Any, value: Any) -> tuple[Any, Any]:

@@ -32,7 +32,7 @@ MOVES = {
 }  # fmt: skip
 JOINS = {
     np.concatenate, np.stack, np.vstack, np.hstack, np.dstack, np.column_stack, np.append, np.block,
-    np.broadcast_arrays,
+    np.broadcast_arrays, np.meshgrid,
 }  # fmt: skip
 
 
@@ -293,8 +293,8 @@ def move(func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         return numbers
 
     joins = func in JOINS
-    # of np.append(a, values) and broadcast_arrays(a, b) all arguments are arrays, of the others the first
-    arrays = args if func in (np.append, np.broadcast_arrays) else args[:1]
+    # all arguments of np.append(a, values), broadcast_arrays(a, b), meshgrid(a, b) are arrays; of the others the first
+    arrays = args if func in (np.append, np.broadcast_arrays, np.meshgrid) else args[:1]
     rest = args[len(arrays) :]
     if any(map(is_traced, (*rest, *kwargs.values()))):
         raise Untraceable(f"np.{func.__name__} is traced in its first argument alone")

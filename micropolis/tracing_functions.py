@@ -338,6 +338,12 @@ def _dot(a: Any, b: Any) -> Any:
 FUNCTIONS[np.inner] = lambda a, b: _dot(a, np.transpose(b))
 FUNCTIONS[np.vdot] = lambda a, b: _dot(np.ravel(a), np.ravel(b))
 FUNCTIONS[np.outer] = lambda a, b: np.ravel(a)[:, None] * np.ravel(b)[None, :]
+FUNCTIONS[np.kron] = lambda a, b: (
+    np.reshape(np.outer(a, b), -1)
+    if max(np.ndim(a), np.ndim(b)) == 1
+    else np.concatenate([np.concatenate([element * b for element in row], axis=1) for row in a], axis=0)
+)
+FUNCTIONS[np.polyval] = lambda p, x: functools.reduce(lambda total, c: total * x + c, p)
 FUNCTIONS[np.trace] = lambda a, *args: np.sum(np.diagonal(a, *args), axis=-1)
 FUNCTIONS[np.average] = lambda a, axis=None, weights=None: (
     np.mean(a, axis) if weights is None else np.sum(a * weights, axis) / np.sum(weights + 0 * a, axis)

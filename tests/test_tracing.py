@@ -131,6 +131,16 @@ CASES = {
         + np.linalg.slogdet(covariance(x))[1]
         + np.linalg.det(covariance(x))
     ),
+    "kron and polyval": lambda x: (
+        np.sum(np.kron(S, x.reshape(2, 3)) ** 2)
+        + np.kron(x[:2], WEIGHTS)[7]
+        + np.polyval(x, 0.5)
+        + np.polyval([1.0, 2], x)[3]
+    ),
+    "append and meshgrid": lambda x: (
+        np.sum(np.append(x, [1.0, 2.0]) ** 3) + np.sum(np.multiply(*np.meshgrid(x[:2], WEIGHTS)))
+    ),
+    "vectorize": lambda x: np.sum(np.vectorize(lambda v: v**2 + 1)(x)),
     "norm": lambda x: np.linalg.norm(x) + np.sum(np.linalg.norm(x.reshape(2, 3), axis=1)),
     "special functions": lambda x: np.sum(
         special.expit(x)
