@@ -7,7 +7,7 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
-from .tracing import FUNCTIONS, NeedsScalars, Traced, Untraceable, function, kind_of, lift
+from .tracing import FUNCTIONS, NeedsScalars, Traced, Untraceable, function, is_traced, kind_of, lift
 from .tracing_functions import to_column, to_matrix
 
 # A dense factorisation of n rows becomes n^3 / 3 scalar operations; beyond this many rows the graph is too large.
@@ -64,7 +64,7 @@ def _is_zero(matrix: Any, upper: bool) -> bool:
 
 
 def _lu(matrix: Any) -> tuple[Any, Any]:
-    """Unit lower and upper factor without pivoting, good for the covariance and precision matrices of models."""
+    """Unit lower and upper factor without pivoting: stable for positive definite matrices."""
     n = matrix.shape[0]
     work, lower = matrix, ca.SX.eye(n)
     upper = []
@@ -78,8 +78,21 @@ def _lu(matrix: Any) -> tuple[Any, Any]:
     return ca.densify(lower), ca.vertcat(*upper)
 
 
+def _positive_definite(matrix: Any) -> bool:
+    """Whether the matrix is symmetric positive definite at two random points, as covariance matrices are everywhere."""
+    symbols = ca.symvar(matrix)
+    evaluate = ca.Function("matrix", [ca.vertcat(*symbols)], [matrix])
+    for point in np.random.default_rng(30).normal(scale=0.5, size=(2, len(symbols))):
+        numbers = evaluate(point).full()
+        if not np.allclose(numbers, numbers.T, rtol=1e-12, atol=0) or np.min(np.linalg.eigvalsh(numbers)) <= 0:
+            return False
+    return True
+
+
 @function(np.linalg.solve)
 def _solve(a: Any, b: Any) -> Any:
+    if not is_traced(a) and not isinstance(a, (list, tuple)):
+        return np.matmul(np.linalg.inv(a), b)
     matrix, n = _scalar_matrix("solve", a, b)
     shape = np.shape(b)
     if len(shape) not in (1, 2) or shape[0] != n:
@@ -89,9 +102,12 @@ def _solve(a: Any, b: Any) -> Any:
         solution = _substitute(matrix, right, lower=True)
     elif _is_zero(matrix, upper=False):
         solution = _substitute(matrix, right, lower=False)
-    else:
+    elif _positive_definite(matrix):
         lower, upper = _lu(matrix)
         solution = _substitute(upper, _substitute(lower, right, lower=True), lower=False)
+    else:
+        q, r = ca.qr(matrix)
+        solution = _substitute(r, ca.mtimes(q.T, right), lower=False)
     return Traced(to_column(solution), shape)
 
 
@@ -101,9 +117,14 @@ def _inv(a: Any) -> Any:
 
 
 def _pivots(name: str, a: Any) -> Any:
-    matrix, _ = _scalar_matrix(name, a)
-    triangular = _is_zero(matrix, upper=True) or _is_zero(matrix, upper=False)
-    return Traced(ca.diag(matrix if triangular else _lu(matrix)[1]), (len(a),))
+    """Numbers whose product is the determinant."""
+    matrix, n = _scalar_matrix(name, a)
+    if _is_zero(matrix, upper=True) or _is_zero(matrix, upper=False):
+        return Traced(ca.diag(matrix), (n,))
+    pivots = ca.diag(_lu(matrix)[1])
+    if not _positive_definite(matrix):  # signs want no accuracy, sizes do
+        pivots = ca.sign(pivots) * ca.fabs(ca.diag(ca.qr(matrix)[1]))
+    return Traced(pivots, (n,))
 
 
 @function(np.linalg.slogdet)

@@ -141,6 +141,12 @@ CASES = {
         np.sum(np.append(x, [1.0, 2.0]) ** 3) + np.sum(np.multiply(*np.meshgrid(x[:2], WEIGHTS)))
     ),
     "vectorize": lambda x: np.sum(np.vectorize(lambda v: v**2 + 1)(x)),
+    "general matrices": lambda x: (
+        np.sum(np.linalg.solve(rotated(x), x[:3]) ** 2)
+        + np.linalg.slogdet(rotated(x))[1]
+        + np.linalg.det(rotated(x))
+        + np.sum(np.linalg.inv(rotated(x)))
+    ),
     "norm": lambda x: np.linalg.norm(x) + np.sum(np.linalg.norm(x.reshape(2, 3), axis=1)),
     "special functions": lambda x: np.sum(
         special.expit(x)
@@ -163,6 +169,11 @@ CASES = {
     ),
     "average": lambda x: np.average(x, weights=WEIGHTS) + np.average(x),
 }
+
+
+def rotated(x):
+    """A matrix that is far from symmetric, with a small first pivot, and that is well conditioned."""
+    return np.roll(covariance(x), 1, axis=0) * np.array([[1e-9, 1, 1], [1, 1, 1], [1, 1, 1]])
 
 
 def assigned(x):
