@@ -3,6 +3,8 @@
 A traced array is a CasADi column of its elements in C order and a shape of any rank. Functions that only move elements
 (reshape, stack, tile, tril, any index) are run by NumPy itself on element numbers, and the elements gathered after; so
 their semantics are NumPy's. What cannot be traced raises Untraceable: a wrong expression is never built quietly.
+CasADi's own NumPy mode (3.8) is called experimental, is switched on for a whole process, and does not index arrays of
+rank above 2; this needs CasADi's public operations alone.
 """
 
 from __future__ import annotations
