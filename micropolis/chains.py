@@ -14,6 +14,7 @@ from .density import Density
 from .protocol import DENSE, DIAGONAL, Kernel, Tuning
 
 RUN, CANCEL, PAUSE = 0, 1, 2
+TICK = 0.05  # seconds between two looks of the main thread at its workers; also the answer time to Ctrl-C
 START_TRIES = 100  # random initial points tried before giving up, as in Stan
 
 
@@ -56,6 +57,9 @@ class ChainJob:
         self.started = False
         self.warmup, self.warmup_done, self.position = warmup, 0, 0
         self.error: BaseException | None = None
+        self.fatal = False  # whether `error` came from the density
+        self.running = self.cancelled = False
+        self.gate = threading.Lock()  # a chain does not begin while its snapshot is taken
         self.paused = threading.Event()
         self.pending: dict[str, Any] | None = None
 
@@ -120,6 +124,10 @@ class ChainJob:
         self, draws: NDArray[Any], stats: NDArray[Any], warmup_stats: NDArray[Any], thin: int
     ) -> None:
         """Warm-up, then sampling, until done, cancelled or failed; the outcome is in `position` and `error`."""
+        with self.gate:
+            if self.cancelled:
+                return
+            self.running = True
         try:
             if self.warm and not self._phase(None, warmup_stats, self.warmup, 1):
                 return
@@ -127,6 +135,29 @@ class ChainJob:
             self._phase(draws, stats, len(stats), thin)
         except BaseException as error:  # handed to the main thread, which raises it with the draws
             self.error = error
+        finally:
+            self.running = False
+
+    def cancel(self) -> None:
+        """Stop before the next draw."""
+        self.cancelled = True  # what stays when a pause takes the flag
+        self.control[0] = CANCEL
+
+    def record(self) -> dict[str, Any]:
+        """`snapshot` from another thread: a running chain stops between two draws to write it."""
+        with self.gate:
+            if not self.running:
+                return self.snapshot()
+            self.paused.clear()
+            self.control[0] = PAUSE
+        if self.cancelled:
+            self.control[0] = CANCEL
+        while not self.paused.wait(TICK):
+            if not self.running:
+                return self.snapshot()
+        record, self.pending = self.pending, None
+        assert record is not None
+        return record
 
     def _phase(self, draws: NDArray[Any] | None, stats: NDArray[Any], stop: int, thin: int) -> bool:
         chain = self._chain(self.rule if self.warm else None, self.memory if self.warm else None)
@@ -144,12 +175,14 @@ class ChainJob:
                 break
             self.pending = self.snapshot()
             self.control[0] = RUN
+            if self.cancelled:
+                self.control[0] = CANCEL
             self.paused.set()
             status = protocol.OK
         if self.warm:
             self.warmup_done = self.position
         if status == protocol.DENSITY_FATAL:
-            self.error = getattr(chain, "error", None) or self.failure()
+            self.error, self.fatal = getattr(chain, "error", None) or self.failure(), True
         if status != protocol.OK:
             return False
         if self.warm:

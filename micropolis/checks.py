@@ -35,6 +35,8 @@ def real(name: str, value: Any, above: float = -np.inf, below: float = np.inf) -
     if below < np.inf:
         expected += f" and < {below:g}" if above > -np.inf else f" < {below:g}"
     try:
+        if isinstance(value, str | bytes):  # float() would read them
+            raise TypeError
         number = float(value)
     except (TypeError, ValueError):
         raise InputTypeError(f"{name}: expected {expected}, got {value!r}") from None

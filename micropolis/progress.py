@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import Any
 
+import numpy as np
+
 from . import checks
+from .errors import InputTypeError
 
 PATIENCE = 0.5  # seconds before an unasked-for bar appears
 
@@ -25,6 +29,8 @@ class Bar:
         self.began, self.total = time.monotonic(), total
         self.bar: Any = None
         self.wanted = wanted
+        if not isinstance(wanted, bool | np.bool_ | None):
+            raise InputTypeError(f"progress: expected True, False or None, got {wanted!r}")
         if wanted:
             self._open()
         elif wanted is None and not (sys.stderr.isatty() or "ipykernel" in sys.modules):
@@ -44,10 +50,14 @@ class Bar:
             except checks.MissingExtraError:
                 self.wanted = False
                 return
-        self.bar.set_postfix(divergent=divergent, refresh=False)
-        self.bar.update(done - self.bar.n)
+        try:
+            self.bar.set_postfix(divergent=divergent, refresh=False)
+            self.bar.update(done - self.bar.n)
+        except (OSError, ValueError):  # stderr was closed: a run does not need its bar
+            self.bar, self.wanted = None, False
 
     def close(self) -> None:
         """Leave the bar as it is."""
         if self.bar is not None:
-            self.bar.close()
+            with contextlib.suppress(OSError, ValueError):
+                self.bar.close()

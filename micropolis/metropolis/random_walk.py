@@ -66,9 +66,12 @@ class RandomWalk(Kernel):
         if scale.ndim < 2 and not (np.all(np.isfinite(scale)) and np.all(scale > 0)):
             raise InputError(f"scale: expected positive finite numbers, got {self.scale!r}")
         if scale.ndim == 2 and not (
-            scale.shape[0] == scale.shape[1] and np.all(np.triu(scale, 1) == 0) and np.all(np.diag(scale) > 0)
+            scale.shape[0] == scale.shape[1]
+            and np.all(np.isfinite(scale))
+            and np.all(np.triu(scale, 1) == 0)
+            and np.all(np.diag(scale) > 0)
         ):
-            raise InputError("scale: expected a lower triangular matrix with a positive diagonal")
+            raise InputError("scale: expected a finite lower triangular matrix with a positive diagonal")
         if scale.ndim > 2:
             raise InputError(f"scale: expected a number, (dim,) or (dim, dim), got shape {scale.shape}")
         if self.target_accept not in ("auto", None):
