@@ -45,6 +45,13 @@ def real(name: str, value: Any, above: float = -np.inf, below: float = np.inf) -
     return number
 
 
+def choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """`value`, one of the strings `choices`."""
+    if not (isinstance(value, str) and value in choices):
+        raise InputError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")
+    return value
+
+
 def numbers(name: str, value: Any) -> NDArray[np.float64]:
     """`value` as a C-contiguous float64 array of finite or non-finite real numbers."""
     try:

@@ -15,6 +15,14 @@ from .errors import InputTypeError
 PATIENCE = 0.5  # seconds before an unasked-for bar appears
 
 
+def check(wanted: Any) -> None:
+    """Raise unless a bar can be had as `wanted`."""
+    if not isinstance(wanted, bool | np.bool_ | None):
+        raise InputTypeError(f"progress: expected True, False or None, got {wanted!r}")
+    if wanted:
+        checks.extra("tqdm.auto", "all", "progress=True")
+
+
 class Bar:
     """Draws done of `total`, with the number of divergences.
 
@@ -29,8 +37,6 @@ class Bar:
         self.began, self.total = time.monotonic(), total
         self.bar: Any = None
         self.wanted = wanted
-        if not isinstance(wanted, bool | np.bool_ | None):
-            raise InputTypeError(f"progress: expected True, False or None, got {wanted!r}")
         if wanted:
             self._open()
         elif wanted is None and not (sys.stderr.isatty() or "ipykernel" in sys.modules):

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import checks, starts, storage
+from . import progress as progress_bar
 from .chains import TICK, ChainJob
 from .density import Density
 from .errors import InputError, InputTypeError, SamplingWarning, TraceWriteError
-from .progress import Bar
 from .protocol import Kernel
 from .trace import Trace
 
@@ -112,6 +112,7 @@ def sample(
     }
     chains = checks.integer("chains", chains, least=1)
     sink = _Sink(dtype, storage.path("store", store), storage.path("checkpoint", checkpoint))
+    progress_bar.check(progress)
     storage.check((chains, plan["draws"], density.dim), plan["warmup"], kernel.INFO, dtype, sink.store)
     points = starts.initial_points(density, chains, init)
     streams = starts.streams(seed, chains)
@@ -195,6 +196,7 @@ def resume(
             raise InputError(f"draws: chain {i} already has {len(extra['draws'])} more draws; ask for at least these")
     sink = _Sink(trace.draws.dtype.name, storage.path("store", store), storage.path("checkpoint", checkpoint))
     warmup = plan["warmup"] if trace.warmup_done < plan["warmup"] else 0
+    progress_bar.check(progress)
     storage.check((trace.n_chains, plan["draws"], trace.dim), warmup, trace.stats.dtype, sink.dtype, sink.store)
     jobs = []
     for i, (kernel, state, rng, tuning) in enumerate(
@@ -226,8 +228,7 @@ def _check_fingerprint(density: Density, state: dict[str, NDArray[Any]], chain: 
 
 
 def _backend(backend: Any) -> str:
-    if backend not in BACKENDS:
-        raise InputError(f"backend: expected one of {', '.join(map(repr, BACKENDS))}, got {backend!r}")
+    checks.choice("backend", backend, BACKENDS)
     if backend in ("numba", "cuda"):
         checks.extra("numba", "numba", f"backend={backend!r}")
     return "c" if backend == "auto" else str(backend)
@@ -258,7 +259,7 @@ class _Run:
             workers = min(workers, len(os.sched_getaffinity(0)))
         serial = density.holds_gil or plan["backend"] == "python"
         self.workers = 1 if serial else min(workers, len(jobs))
-        self.bar = Bar(progress, sum(job.warmup * job.warm + plan["draws"] for job in jobs))
+        self.bar = progress_bar.Bar(progress, sum(job.warmup * job.warm + plan["draws"] for job in jobs))
         self.began = time.monotonic()
 
     def go(self) -> Trace:

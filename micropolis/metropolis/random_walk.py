@@ -76,8 +76,7 @@ class RandomWalk(Kernel):
             raise InputError(f"scale: expected a number, (dim,) or (dim, dim), got shape {scale.shape}")
         if self.target_accept not in ("auto", None):
             checks.real("target_accept", self.target_accept, above=0.0, below=1.0)
-        if self.covariance not in ("unit", "diag", "dense"):
-            raise InputError(f'covariance: expected "unit", "diag" or "dense", got {self.covariance!r}')
+        checks.choice("covariance", self.covariance, ("unit", "diag", "dense"))
         steps = checks.integer("schedule_steps", self.schedule_steps, least=1)
         temperature = self.temperature
         if callable(temperature):
