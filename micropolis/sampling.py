@@ -344,11 +344,16 @@ class _Run:
             {"draws": keep(self.draws[i, common:n]), "stats": self.stats[i, common:n].copy()}
             for i, n in enumerate(counts)
         ]
+        warmup_stats = self.warmup_stats
+        if any(record["warmup_done"] < warmup_stats.shape[1] for record in records):
+            warmup_stats = warmup_stats.copy()
+            for i, record in enumerate(records):
+                warmup_stats[i, record["warmup_done"] :] = np.zeros((), warmup_stats.dtype)
         elapsed = time.monotonic() - self.began
         return Trace(
             draws=keep(self.draws[:, :common]) if cut else self.draws[:, :common],
             stats=self.stats[:, :common] if not cut else self.stats[:, :common].copy(),
-            warmup_stats=self.warmup_stats,
+            warmup_stats=warmup_stats,
             kernels=tuple(record["kernel"] for record in records),
             names=self.density.names,
             parameters=self.density.parameters,

@@ -19,7 +19,7 @@ from micropolis.errors import (
     TraceFileError,
     TraceWriteError,
 )
-from micropolis.protocol import DIAGONAL, KERNELS, Kernel, Tuning, info_dtype
+from micropolis.protocol import DIAGONAL, KERNELS, Kernel, Tuning, info_dtype, options_as_dict
 from micropolis.trace import Trace
 
 GENERATORS = [np.random.SFC64, np.random.PCG64, np.random.PCG64DXSM, np.random.Philox, np.random.MT19937]
