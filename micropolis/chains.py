@@ -58,7 +58,9 @@ class ChainJob:
         self.warmup, self.warmup_done, self.position = warmup, 0, 0
         self.error: BaseException | None = None
         self.fatal = False  # whether `error` came from the density
-        self.running = self.cancelled = False
+        self.cancelled = False
+        self.idle = threading.Event()  # not between begin and end of `run`
+        self.idle.set()
         self.gate = threading.Lock()  # a chain does not begin while its snapshot is taken
         self.paused = threading.Event()
         self.pending: dict[str, Any] | None = None
@@ -127,7 +129,7 @@ class ChainJob:
         with self.gate:
             if self.cancelled:
                 return
-            self.running = True
+            self.idle.clear()
         try:
             if self.warm and not self._phase(None, warmup_stats, self.warmup, 1):
                 return
@@ -136,24 +138,25 @@ class ChainJob:
         except BaseException as error:  # handed to the main thread, which raises it with the draws
             self.error = error
         finally:
-            self.running = False
+            self.idle.set()
 
     def cancel(self) -> None:
         """Stop before the next draw."""
-        self.cancelled = True  # what stays when a pause takes the flag
+        with self.gate:
+            self.cancelled = True  # what stays when a pause takes the flag
         self.control[0] = CANCEL
 
     def record(self) -> dict[str, Any]:
         """`snapshot` from another thread: a running chain stops between two draws to write it."""
         with self.gate:
-            if not self.running:
+            if self.idle.is_set():
                 return self.snapshot()
             self.paused.clear()
             self.control[0] = PAUSE
         if self.cancelled:
             self.control[0] = CANCEL
         while not self.paused.wait(TICK):
-            if not self.running:
+            if self.idle.is_set():
                 return self.snapshot()
         record, self.pending = self.pending, None
         assert record is not None

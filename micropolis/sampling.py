@@ -283,6 +283,8 @@ class _Run:
             finally:
                 self._cancel()
                 wait(futures)
+                for job in self.jobs:  # a Ctrl-C inside submit() leaves a worker that the pool does not know
+                    job.idle.wait()
         for future in futures:
             future.result()
         trace = self.trace([job.snapshot() for job in self.jobs])
