@@ -77,8 +77,8 @@ def test_steps_in_threads_share_a_density(make):
 
     def steps(seed):
         rng, state, points = np.random.default_rng(seed), mp.init(density, np.zeros(density.dim)), []
-        for _ in range(300):
-            state, _ = mp.step(mp.HMC(0.3, 20), density, rng, state)
+        for _ in range(20):
+            state, _ = mp.step(mp.HMC(0.01, 2000), density, rng, state)  # long enough to meet the other threads
             points.append(state.x)
         return np.array(points), density(np.array(points))
 
