@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from . import protocol
 from .density import Density
-from .protocol import DENSE, DIAGONAL, Kernel, Tuning
+from .protocol import DENSE, DIAGONAL, OPTIONS_HEAD, Kernel, Tuning
 
 RUN, CANCEL, PAUSE = 0, 1, 2
 TICK = 0.05  # seconds between two looks of the main thread at its workers; also the answer time to Ctrl-C
@@ -163,7 +163,11 @@ class ChainJob:
         return record
 
     def _phase(self, draws: NDArray[Any] | None, stats: NDArray[Any], stop: int, thin: int) -> bool:
+        # the work area is sized by the user's options, not by what a warm-up that goes on has lowered
+        lowered = self._own_options()
+        self.keep_alive = self.kernel.fill_options(self.options[0], self.density.dim)
         chain = self._chain(self.rule if self.warm else None, self.memory if self.warm else None)
+        self._set_options(lowered)
         status = protocol.OK
         if self.warm:
             self.memory = chain.memory
@@ -195,6 +199,15 @@ class ChainJob:
 
     # -- what a later run needs ----------------------------------------------------------------------------------
 
+    def _own_options(self) -> dict[str, Any]:
+        """The kernel's own options, less pointers: warm-up may have changed them for a while."""
+        names = (self.options.dtype.names or ())[len(OPTIONS_HEAD) :]
+        return {name: self.options[0][name].item() for name in names if self.options.dtype[name].kind != "u"}
+
+    def _set_options(self, values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            self.options[0][name] = value
+
     def snapshot(self) -> dict[str, Any]:
         """State, random stream, tuning and warm-up memory, copied."""
         tuning = self.tuning
@@ -208,6 +221,7 @@ class ChainJob:
                 "step_size": tuning.step_size,
                 "metric": tuning.metric,
                 "scale": tuning.scale,
+                "options": self._own_options(),
                 "warm": self.warm,
                 "started": self.started,
                 "warmup": self.warmup,
@@ -221,6 +235,7 @@ class ChainJob:
         for name, buffer in self.buffers.items():
             buffer[...] = state[name]
         self.set_tuning(Tuning(adaptation["step_size"], adaptation["metric"], np.asarray(adaptation["scale"])))
+        self._set_options(adaptation["options"])
         self.warm, self.started = bool(adaptation["warm"]), bool(adaptation["started"])
         self.position = self.warmup_done = int(adaptation["warmup_done"])
         if not self.warm:

@@ -324,3 +324,54 @@ def test_no_terminal_at_all(monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
     for progress in (None, False, True):
         assert mp.sample(DENSE, KERNEL, **PLAN | {"progress": progress}, seed=1).n_draws == 50
+
+
+# -- every kernel ----------------------------------------------------------------------------------------------------
+
+
+def ridge(x):
+    """Narrow and curved: long trajectories, so that what warm-up does to their length shows."""
+    y, across = np.array([x[0], x[1] + 0.1 * x[0] ** 2, x[2] / 30.0]), (x[0] - x[2]) / 0.05
+    logp = -0.5 * (y @ y) - 0.5 * across**2
+    return logp, np.array([-y[0] - 0.2 * y[1] * x[0] - across / 0.05, -y[1], -y[2] / 30.0 + across / 0.05])
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        mp.NUTS(), mp.NUTS(metric="dense"), mp.NUTS(metric="unit", max_depth=5), mp.MALA(),
+        mp.RandomWalk(covariance="dense", temperature=lambda step: 1.0 + 1.0 / (1 + step)),
+        mp.RandomWalk(covariance="diag"), mp.HMC(0.02, 5, target_accept=0.8, jitter=0.5),
+    ],
+    ids=lambda kernel: repr(kernel)[:40],
+)  # fmt: skip
+def test_resumed_from_any_phase_of_warm_up(kernel, tmp_path, monkeypatch):
+    """A checkpoint after each of 100 warm-up draws and 20 draws, or as many as the clock lets through."""
+    plan = {"draws": 20, "warmup": 100, "chains": 1, "seed": 3, "progress": False}
+    density = mp.Density.from_callable(ridge, 3)
+    whole = mp.sample(density, kernel, **plan)
+    traces: list[mp.Trace] = []
+
+    def keep(self, path):
+        traces.append(self)
+
+    class Slow:
+        calls, pause = 0, max(1, int(whole.warmup_stats["n_grad"].sum()) // 50)
+
+        def __call__(self, x):
+            self.calls += 1
+            if self.calls % self.pause == 0:
+                time.sleep(0.003)
+            return ridge(x)
+
+    monkeypatch.setattr(mp.sampling, "CHECKPOINT_PERIOD", 0.0)
+    monkeypatch.setattr(mp.sampling, "TICK", 0.001)
+    with monkeypatch.context() as patch:
+        patch.setattr(mp.Trace, "save", keep)
+        mp.sample(mp.Density.from_callable(Slow(), 3), kernel, checkpoint=tmp_path / "run.npz", **plan)
+    warm = {trace.warmup_done for trace in traces}
+    assert len(warm) > 10
+    for trace in traces[:: len(traces) // 10]:
+        rest = mp.resume(trace, 20 - trace.n_draws, density)
+        np.testing.assert_array_equal(rest.draws, whole.draws[:, trace.n_draws :])
+        np.testing.assert_array_equal(rest.stats, whole.stats[:, trace.n_draws :])
