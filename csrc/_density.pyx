@@ -41,6 +41,14 @@ cdef extern from "densities/densities.h" nogil:
     const mp_density mp_banana
     const mp_density mp_logistic_regression
 
+cdef extern from "common/simd.h" nogil:
+    const char *mp_simd_level()
+
+
+def simd_level():
+    """The instruction set that hot functions use on this machine."""
+    return mp_simd_level().decode()
+
 
 def library():
     """Addresses of the compiled targets' mp_density templates, by name."""

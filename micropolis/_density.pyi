@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+__file__: str
+
+def simd_level() -> str: ...
 def library() -> dict[str, int]: ...
 def python_density(
     dim: int, logp_grad: Callable[[Array], tuple[float, Array]], value: Callable[[Array], float] | None = None
