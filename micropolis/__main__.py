@@ -89,7 +89,7 @@ def run_demo(draws: int, seed: int) -> None:
 
     checks.integer("draws", draws, least=4)
     checks.extra("casadi", "autodiff", "the demo")
-    print("Five posteriors of posteriordb: plain NumPy log densities, NUTS, 4 chains.")
+    print("Five posteriors of posteriordb: plain NumPy log densities, NUTS with a dense metric, 4 chains.")
     print("  max |z|: largest distance of a posterior mean from its reference, in standard errors of the two.\n")
     print("  ".join([f"{HEADINGS[0]:<40}", *(f"{heading:>9}" for heading in HEADINGS[1:])]))
     results, remarks = [], []
@@ -119,7 +119,7 @@ def _sample(name: str, draws: int, seed: int) -> Result:
     posterior = posteriordb(name)
     began = time.perf_counter()
     density = posterior.density
-    trace = sample(density, NUTS(target_accept=0.9), draws=draws, warmup=draws, seed=seed)
+    trace = sample(density, NUTS(target_accept=0.9, metric="dense"), draws=draws, warmup=draws, seed=seed)
     seconds = time.perf_counter() - began
     quantities = posterior.to_reference(trace)
     ess = _ess(quantities)

@@ -15,7 +15,7 @@ from .trace import Trace
 
 CHAIN_COLOURS = ("#1b6ca8", "#57a0d3", "#0f3d63", "#8fc1e3")
 MARGINAL, REFERENCE = "#0f3d63", "#f2b872"
-BINS, MAX_QUANTITIES, MAX_POINTS = 40, 12, 1000
+BINS, MAX_QUANTITIES, MAX_POINTS = 30, 12, 1000
 
 
 class Quantity(NamedTuple):
@@ -100,6 +100,8 @@ def gallery(rows: Sequence[tuple[str, Sequence[Quantity]]], width: float = 13.0)
         axes = band.subplots(1, 2 * columns, width_ratios=[2.6, 1.0] * columns)
         for i, quantity in enumerate(quantities):
             _draw(axes[2 * i], axes[2 * i + 1], quantity)
+            if band is bands[-1]:
+                axes[2 * i].set_xlabel("draw", fontsize=9)
     _legend(bands[0], any(quantity.reference is not None for _, quantities in rows for quantity in quantities))
     return figure
 
