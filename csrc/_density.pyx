@@ -40,6 +40,7 @@ cdef extern from "densities/densities.h" nogil:
     const mp_density mp_rough_well
     const mp_density mp_banana
     const mp_density mp_logistic_regression
+    const mp_density mp_casadi
 
 cdef extern from "common/simd.h" nogil:
     const char *mp_simd_level()
@@ -61,6 +62,7 @@ def library():
         "rough_well": <uintptr_t>&mp_rough_well,
         "banana": <uintptr_t>&mp_banana,
         "logistic_regression": <uintptr_t>&mp_logistic_regression,
+        "casadi": <uintptr_t>&mp_casadi,
     }
 
 

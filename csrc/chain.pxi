@@ -154,7 +154,7 @@ cdef class Chain:
 
 
 cdef object aligned(size_t n):
-    """n doubles, 64-byte aligned."""
-    raw = np.empty(n + 8)
+    """n zeros, 64-byte aligned."""
+    raw = np.zeros(n + 8)
     offset = (-<uintptr_t>address(raw) % 64) // 8
     return raw[offset:offset + n]

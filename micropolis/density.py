@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -150,6 +150,43 @@ class Density:
         return length * (ahead - behind) / (2 * step)
 
     # -- the ways in ---------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def from_numpy(f: Callable[..., Any], dim: int | Mapping[str, Any]) -> Density:
+        """Plain NumPy code, traced once; exact derivatives, evaluated in C without the interpreter.
+
+        Parameters
+        ----------
+        f : callable
+            ``f(x) -> logp`` with x (dim,), or ``f(mu=..., tau=..., ...)`` with the constrained parameters by name: scalars
+            of shape (), arrays of the shape of the parameter. NumPy functions, operators, indexing and loops; data are
+            NumPy arrays from outside. Decisions on values (``if x > 0``) are written with ``np.where``.
+        dim : int or mapping of str to Parameter
+            Number of coordinates, or ``{"mu": Real(), "tau": Positive(), ...}``: the density is then one over
+            unconstrained coordinates, log Jacobians added.
+
+        Returns
+        -------
+        Density
+
+        Raises
+        ------
+        DensityError
+            If the value is no real scalar, if a line of the code cannot be traced (the message names it), or if the traced
+            value differs from the function's own.
+        MissingExtraError
+            Without CasADi.
+
+        Examples
+        --------
+        >>> import micropolis as mp, numpy as np
+        >>> d = mp.Density.from_numpy(lambda x: -0.5 * np.sum(x**2), dim=3)
+        >>> d.grad(np.ones(3))
+        array([-1., -1., -1.])
+        """
+        from .autodiff import from_numpy
+
+        return from_numpy(f, dim)
 
     @staticmethod
     def from_callable(f: Callable[..., Any], dim: int, grad: Callable[..., Any] | None = None) -> Density:

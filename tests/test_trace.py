@@ -19,7 +19,7 @@ from micropolis.errors import (
     TraceFileError,
     TraceWriteError,
 )
-from micropolis.protocol import KERNELS, Kernel, info_dtype, options_as_dict
+from micropolis.protocol import DIAGONAL, KERNELS, Kernel, Tuning, info_dtype, options_as_dict
 from micropolis.trace import Trace
 
 GENERATORS = [np.random.SFC64, np.random.PCG64, np.random.PCG64DXSM, np.random.Philox, np.random.MT19937]
@@ -34,10 +34,15 @@ class TraceTestKernel(Kernel):
     target_accept: float = 0.8
     inverse_mass: np.ndarray | None = None
 
-    name = "trace_test"
-    module = "none"
+    name, family = "trace_test", "none"
     # ends in padding, as a C record does
     INFO = info_dtype(("energy", "f8"), ("step_size", "f8"), ("depth", "i4"))
+
+    def tuning(self, dim):
+        return Tuning(0.1, DIAGONAL, np.ones(dim))
+
+    def tuned(self, tuning):
+        return self
 
 
 @pytest.fixture(autouse=True)

@@ -32,7 +32,7 @@ static size_t estimator_size(const mp_adaptation *rule, size_t dim) {
 size_t mp_adaptation_size(const mp_adaptation *rule, size_t dim) { return HEAD + 2 * estimator_size(rule, dim); }
 
 size_t mp_adaptation_work_size(const mp_adaptation *rule, size_t dim) {
-  return (becomes_dense(rule) ? dim * dim : 0) + 5 * mp_stride(dim);
+  return (becomes_dense(rule) ? dim * dim : 0) + 6 * mp_stride(dim);
 }
 
 /* Welford's update of mean and sum of squared deviations. */
@@ -85,18 +85,21 @@ static void set_dense(size_t dim, double count, const double *products, mp_tunin
 }
 
 /* Double or halve the step from `tuning` until the acceptance of one leapfrog step crosses the target. */
-static int find_step(const mp_adaptation *rule, mp_tuning *tuning, const mp_density *density, bitgen_t *rng,
+static MP_CLONES int find_step(const mp_adaptation *rule, mp_tuning *tuning, const mp_density *density, bitgen_t *rng,
                      const mp_state *state, double *work) {
   size_t dim = density->dim, stride = mp_stride(dim);
   const double *x = state->buffers[MP_STATE_X], *grad = state->buffers[MP_STATE_GRAD];
   double logp = *(const double *)state->buffers[MP_STATE_LOGP], logp_new, kinetic;
-  double *w = work, *q_new = w + stride, *grad_new = q_new + stride, *scratch = grad_new + stride;
+  double *w = work + stride, *q = w + stride, *g = q + stride, *q_new = g + stride, *grad_new = q_new + stride;
+  memset(work, 0, 6 * stride * sizeof *work);
+  mp_padded_metric metric = mp_pad_metric(dim, tuning, work);
+  memcpy(q, x, dim * sizeof *x);
+  memcpy(g, grad, dim * sizeof *x);
   int direction = 0;
   for (int i = 0; i < 100; i++) { /* 2^100 covers every scale that a double can mean */
     mp_standard_normal(rng, dim, w);
-    double energy = mp_kinetic(dim, w) - logp;
-    int code = mp_leapfrog(density, tuning, tuning->step_size, x, w, grad, q_new, w, grad_new, &logp_new, &kinetic,
-                           scratch);
+    double energy = mp_kinetic(mp_padded(dim), w) - logp;
+    int code = mp_leapfrog(density, &metric, tuning->step_size, q, w, g, q_new, w, grad_new, &logp_new, &kinetic);
     if (code < 0) return MP_DENSITY_FATAL;
     double error = kinetic - logp_new - energy;
     int now = code == 0 && isfinite(error) && exp(fmin(-error, 0.0)) > rule->target ? 1 : -1;

@@ -46,10 +46,14 @@ MP_INLINE mp_v8 mp_load_tail(const double *p, size_t n) {
 }
 MP_INLINE double mp_fold8(mp_v8 s) { return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7])); }
 
+/* dim rounded up to whole vectors: kernels keep their vectors padded with zeros to this length, so that loops have no
+ * tail; a zero more in a sum changes no bit. */
+MP_INLINE size_t mp_padded(size_t dim) { return (dim + MP_LANES - 1) / MP_LANES * MP_LANES; }
+
 /* Vectors of a work area start 64-byte aligned; a stride of a whole number of pages would put all of them into the same
  * cache sets, so it gets one more cache line. */
 MP_INLINE size_t mp_stride(size_t dim) {
-  size_t stride = (dim + MP_LANES - 1) / MP_LANES * MP_LANES;
+  size_t stride = mp_padded(dim);
   return stride % 512 == 0 ? stride + MP_LANES : stride;
 }
 

@@ -14,5 +14,6 @@ extern const mp_density mp_funnel;
 extern const mp_density mp_rough_well;
 extern const mp_density mp_banana;
 extern const mp_density mp_logistic_regression;
+extern const mp_density mp_casadi;
 
 #endif

@@ -1,24 +1,23 @@
 /* Hamiltonian Monte Carlo (Duane et al. 1987; Neal 2011, section 5.3.2) with an optionally jittered length. */
 #include "hamiltonian/hmc.h"
 
-#include <math.h>
 #include <string.h>
 
-#include "common/simd.h"
 #include "hamiltonian/integrators.h"
 
 size_t mp_hmc_work_size(const void *options, size_t dim) {
   (void)options;
-  return 6 * mp_stride(dim); /* momentum, scratch, two end points of (q, grad) */
+  return 6 * mp_stride(dim); /* momentum, metric, two end points of (q, grad) */
 }
 
-int mp_hmc_step(const void *options_, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
+MP_CLONES int mp_hmc_step(const void *options_, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
                 mp_info *info_) {
   const mp_hmc_options *options = options_;
   mp_hmc_info *info = (mp_hmc_info *)info_;
   size_t dim = density->dim, stride = mp_stride(dim);
   double *x = state->buffers[MP_STATE_X], *logp = state->buffers[MP_STATE_LOGP], *grad = state->buffers[MP_STATE_GRAD];
-  double *w = work, *scratch = work + stride, *ends = work + 2 * stride;
+  double *w = work, *ends = work + 2 * stride;
+  mp_padded_metric metric = mp_pad_metric(dim, &options->tuning, work + stride);
 
   int64_t n_steps = options->n_steps;
   if (options->jitter > 0.0) {
@@ -27,14 +26,15 @@ int mp_hmc_step(const void *options_, const mp_density *density, bitgen_t *rng, 
     n_steps = least + (int64_t)(mp_uniform(rng) * (double)(most - least + 1));
   }
   mp_standard_normal(rng, dim, w);
-  double energy_start = mp_kinetic(dim, w) - *logp, energy = energy_start, logp_new = *logp, kinetic;
-  const double *q = x, *g = grad;
+  double energy_start = mp_kinetic(mp_padded(dim), w) - *logp, energy = energy_start, logp_new = *logp, kinetic;
+  double *q = ends + 2 * stride, *g = q + stride;
+  memcpy(q, x, dim * sizeof *x);
+  memcpy(g, grad, dim * sizeof *x);
   int status = MP_OK;
   int64_t step = 0;
   while (step < n_steps && status == MP_OK) {
     double *q_new = ends + (step & 1) * 2 * stride, *g_new = q_new + stride;
-    int code = mp_leapfrog(density, &options->tuning, options->tuning.step_size, q, w, g, q_new, w, g_new, &logp_new,
-                           &kinetic, scratch);
+    int code = mp_leapfrog(density, &metric, options->tuning.step_size, q, w, g, q_new, w, g_new, &logp_new, &kinetic);
     energy = kinetic - logp_new;
     status = mp_leapfrog_status(code, energy, energy_start);
     q = q_new;
@@ -42,7 +42,7 @@ int mp_hmc_step(const void *options_, const mp_density *density, bitgen_t *rng, 
     step++;
   }
   double error = energy - energy_start;
-  double accept_prob = status == MP_OK ? exp(fmin(-error, 0.0)) : 0.0;
+  double accept_prob = status == MP_OK ? (error <= 0.0 ? 1.0 : exp(-error)) : 0.0;
   int accepted = mp_uniform(rng) < accept_prob;
   if (accepted) {
     memcpy(x, q, dim * sizeof *x);

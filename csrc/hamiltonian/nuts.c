@@ -7,32 +7,40 @@
  * overflow: one exp a leaf. */
 #include "hamiltonian/nuts.h"
 
-#include <math.h>
 #include <string.h>
 
-#include "common/simd.h"
 #include "hamiltonian/integrators.h"
 
 enum {
-  N_POINTS = 6,                           /* positions alive at once: both ends, both proposals, current and next */
-  N_MOMENTA = 3 * MP_NUTS_MAX_DEPTH + 4,  /* three a waiting level and the trajectory, and the newest */
-  NO_SUM = -1                             /* levels 0 and 1: the sum follows from the ends */
+  N_POINTS = 6, /* positions alive at once: both ends, both proposals, current and next */
+  NO_SUM = -1   /* levels 0 and 1: the sum follows from the ends */
 };
 
 typedef struct {
   int first, last, sum; /* slots of whitened momenta, in the order of integration */
 } subtree;
 
+/* Momenta: three for each waiting level and the trajectory, and the newest; at most 64, a bit each. */
 typedef struct {
   size_t dim, stride;
   double *momenta;
-  int free[N_MOMENTA], n_free;
+  uint64_t free;
 } slots;
+
+static size_t n_momenta(int64_t max_depth) { return 3 * (size_t)max_depth + 4; }
 
 MP_INLINE double *slot(const slots *s, int i) { return s->momenta + (size_t)i * s->stride; }
 
+MP_INLINE int slot_take(slots *s) {
+  int i = __builtin_ctzll(s->free); /* the lowest: the one most likely still in cache */
+  s->free &= s->free - 1;
+  return i;
+}
+
+MP_INLINE void slot_give(slots *s, int i) { s->free |= UINT64_C(1) << i; }
+
 /* Merge b behind a, both of the same level; *a becomes the merged tree. 1: it turns. */
-static int merge(slots *s, int level, subtree *a, const subtree *b) {
+MP_INLINE int merge(slots *s, int level, subtree *a, const subtree *b) {
   int turns;
   if (level == 0) {
     turns = mp_turns_leaves(s->dim, slot(s, a->first), slot(s, b->last));
@@ -40,46 +48,45 @@ static int merge(slots *s, int level, subtree *a, const subtree *b) {
     turns = mp_turns_pairs(s->dim, slot(s, a->first), slot(s, a->last), slot(s, b->first), slot(s, b->last),
                            slot(s, a->last));
     a->sum = a->last;
-    s->free[s->n_free++] = b->first;
+    slot_give(s, b->first);
   } else {
     turns = mp_turns_trees(s->dim, slot(s, a->first), slot(s, a->last), slot(s, a->sum), slot(s, b->first),
                            slot(s, b->last), slot(s, b->sum));
-    s->free[s->n_free++] = b->sum;
-    s->free[s->n_free++] = b->first;
-    s->free[s->n_free++] = a->last;
+    slot_give(s, b->sum);
+    slot_give(s, b->first);
+    slot_give(s, a->last);
   }
   a->last = b->last;
   return turns;
 }
 
-static size_t n_momenta(int64_t max_depth) { return 3 * (size_t)max_depth + 4; }
-
 size_t mp_nuts_work_size(const void *options, size_t dim) {
-  return (2 * N_POINTS + n_momenta(((const mp_nuts_options *)options)->max_depth) + 1) * mp_stride(dim);
+  return (2 * (N_POINTS + 1) + n_momenta(((const mp_nuts_options *)options)->max_depth) + 1) * mp_stride(dim);
 }
 
-int mp_nuts_step(const void *options_, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
+MP_CLONES int mp_nuts_step(const void *options_, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
                  mp_info *info_) {
   const mp_nuts_options *options = options_;
   mp_nuts_info *info = (mp_nuts_info *)info_;
   size_t dim = density->dim, stride = mp_stride(dim);
   double *x = state->buffers[MP_STATE_X], *logp = state->buffers[MP_STATE_LOGP], *grad = state->buffers[MP_STATE_GRAD];
-  double *scratch = work;
 
-  /* point 0 is the state itself and is never written before the end */
-  double *q[N_POINTS + 1] = {x}, *g[N_POINTS + 1] = {grad}, point_logp[N_POINTS + 1] = {*logp};
-  double point_energy[N_POINTS + 1];
-  for (int i = 1; i <= N_POINTS; i++) {
-    q[i] = work + (size_t)(2 * i - 1) * stride;
+  mp_padded_metric metric = mp_pad_metric(dim, &options->tuning, work);
+  double *q[N_POINTS + 1], *g[N_POINTS + 1], point_logp[N_POINTS + 1], point_energy[N_POINTS + 1];
+  for (int i = 0; i <= N_POINTS; i++) {
+    q[i] = work + (size_t)(2 * i + 1) * stride;
     g[i] = q[i] + stride;
   }
-  slots s = {.dim = dim, .stride = stride, .momenta = work + (2 * N_POINTS + 1) * stride};
-  for (int i = (int)n_momenta(options->max_depth) - 1; i > 0; i--) s.free[s.n_free++] = i;
+  slots s = {mp_padded(dim), stride, g[N_POINTS] + stride, ~UINT64_C(0) >> (64 - n_momenta(options->max_depth))};
 
-  mp_standard_normal(rng, dim, slot(&s, 0));
-  double energy_start = mp_kinetic(dim, slot(&s, 0)) - *logp;
+  /* point 0 is the state, kept to the end */
+  memcpy(q[0], x, dim * sizeof *x);
+  memcpy(g[0], grad, dim * sizeof *x);
+  int start = slot_take(&s);
+  mp_standard_normal(rng, dim, slot(&s, start));
+  double energy_start = mp_kinetic(s.dim, slot(&s, start)) - *logp;
   point_energy[0] = energy_start;
-  subtree whole = {0, 0, NO_SUM}; /* first: the end backward in time, last: forward */
+  subtree whole = {start, start, NO_SUM}; /* first: the end backward in time, last: forward */
   int left = 0, right = 0, proposal = 0, status = MP_OK, depth = 0, turning = 0;
   double weight = 1.0, offset = 0.0, accept_sum = 0.0, accept_sum_symmetric = 0.0;
   int32_t n_leaves = 0;
@@ -93,10 +100,10 @@ int mp_nuts_step(const void *options_, const mp_density *density, bitgen_t *rng,
 
     for (int64_t leaf = 0; leaf < (int64_t)1 << depth && status == MP_OK && !turning; leaf++) {
       unsigned busy = 1u | 1u << left | 1u << right | 1u << proposal | 1u << candidate | 1u << current;
-      int next = __builtin_ctz(~busy), fresh = s.free[--s.n_free];
+      int next = __builtin_ctz(~busy), fresh = slot_take(&s);
       double kinetic;
-      int code = mp_leapfrog(density, &options->tuning, eps, q[current], slot(&s, momentum), g[current], q[next],
-                             slot(&s, fresh), g[next], &point_logp[next], &kinetic, scratch);
+      int code = mp_leapfrog(density, &metric, eps, q[current], slot(&s, momentum), g[current], q[next],
+                             slot(&s, fresh), g[next], &point_logp[next], &kinetic);
       double energy = kinetic - point_logp[next];
       point_energy[next] = energy;
       n_leaves++;
@@ -113,9 +120,10 @@ int mp_nuts_step(const void *options_, const mp_density *density, bitgen_t *rng,
       ratio = exp(log_ratio - offset);
       new_weight += ratio;
       if (leaf == 0 || mp_uniform(rng) * new_weight < ratio) candidate = next;
-      if (offset != 0.0) ratio = exp(fmin(log_ratio, 300.0));
-      accept_sum += fmin(ratio, 1.0);
-      accept_sum_symmetric += 2.0 * fmin(ratio, 1.0) / (1.0 + ratio);
+      if (offset != 0.0) ratio = exp(log_ratio < 300.0 ? log_ratio : 300.0);
+      double capped = ratio < 1.0 ? ratio : 1.0;
+      accept_sum += capped;
+      accept_sum_symmetric += 2.0 * capped / (1.0 + ratio);
 
       current = next;
       momentum = fresh;

@@ -54,7 +54,8 @@ typedef struct mp_tuning {
 
 typedef int (*mp_step_fn)(const void *options, const mp_density *density, bitgen_t *rng, mp_state *state,
                           double *work, mp_info *info);
-typedef size_t (*mp_work_size_fn)(const void *options, size_t dim); /* in doubles; work is 64-byte aligned */
+/* In doubles; work is 64-byte aligned, zeroed before the first step and left alone between steps. */
+typedef size_t (*mp_work_size_fn)(const void *options, size_t dim);
 
 /* Fill logp and grad[dim] (the state's buffer, or scratch for a kernel that keeps none) from x. MP_OK,
  * MP_DENSITY_FATAL or MP_BAD_START. */

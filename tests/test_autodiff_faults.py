@@ -1,0 +1,88 @@
+"""What Density.from_numpy says to functions that it cannot take."""
+
+import numpy as np
+import pytest
+from scipy import linalg, special
+
+pytest.importorskip("casadi")
+
+from micropolis import autodiff
+from micropolis.density import Density
+from micropolis.errors import DensityError, InputError, InputTypeError
+from micropolis.parameters import Real
+
+
+def raises(f, match, dim=3):
+    with pytest.raises(DensityError, match=match) as raised:
+        Density.from_numpy(f, dim)
+    return str(raised.value)
+
+
+def test_no_real_scalar():
+    raises(lambda x: x, r"shape \(3,\).*expected one real number")
+    raises(lambda x: None, "returned None")
+    raises(lambda x: 1j * np.sum(x), "complex128")
+    assert Density.from_numpy(lambda x: np.sum(x, keepdims=True), 3)(np.ones(3)) == 3
+    assert Density.from_numpy(lambda x: np.array([np.sum(x)]), 3)(np.ones(3)) == 3
+
+
+def test_an_error_of_the_function_itself():
+    message = raises(lambda x: {}["missing"], "failed on NumPy numbers")
+    assert "test_autodiff_faults.py:" in message
+    assert "missing" in message
+
+
+def branching(x):
+    total = np.sum(x)
+    if total > 0:
+        return -total
+    return total
+
+
+def test_control_flow_names_file_line_and_code():
+    message = raises(branching, "cannot be traced")
+    line = branching.__code__.co_firstlineno + 2
+    assert f"test_autodiff_faults.py:{line} `if total > 0:`" in message
+    assert "np.where" in message
+    assert "Density.from_callable" in message
+
+
+def test_scipy_functions_name_their_replacement():
+    matrix = np.eye(3)
+    assert "np.logaddexp.reduce" in raises(lambda x: special.logsumexp(x), "logsumexp takes numbers alone")
+    assert "np.linalg.solve" in raises(lambda x: linalg.solve_triangular(matrix, x).sum(), "solve_triangular")
+    assert "np.linalg.solve" in raises(lambda x: linalg.cho_solve((matrix, True), x).sum(), "cho_solve")
+    assert "np.linalg.cholesky" in raises(lambda x: linalg.cholesky(matrix + np.outer(x, x)).sum(), "cholesky")
+
+
+def test_a_trace_that_disagrees_is_refused():
+    rng = np.random.default_rng(0)
+    raises(lambda x: np.sum(x) + rng.normal(), "the traced log density is .* where the function gives")
+
+    def through_a_view(x):
+        y = x[:2]
+        y[0] = 3.0
+        return np.sum(x**2)
+
+    raises(through_a_view, "changes its arguments")
+
+
+def test_wrong_arguments():
+    with pytest.raises(InputTypeError, match="f: expected a callable"):
+        Density.from_numpy(3, 2)
+    with pytest.raises(InputError, match="dim: expected an integer >= 1, got 0"):
+        Density.from_numpy(np.sum, 0)
+    with pytest.raises(InputTypeError, match="dim: expected an integer"):
+        Density.from_numpy(np.sum, 2.5)
+    with pytest.raises(InputTypeError, match=r"parameters\['mu'\]"):
+        Density.from_numpy(np.sum, {"mu": "real"})
+    with pytest.raises(DensityError, match="failed on NumPy numbers.*unexpected keyword argument 'nu'"):
+        Density.from_numpy(lambda mu: mu, {"nu": Real()})
+
+
+def test_a_build_of_casadi_without_the_entry_points(monkeypatch):
+    monkeypatch.setattr(autodiff.ctypes, "CDLL", lambda path: object())
+    autodiff._entry_points.cache_clear()
+    raises(lambda x: np.sum(x), "does not export")
+    monkeypatch.undo()
+    autodiff._entry_points.cache_clear()
