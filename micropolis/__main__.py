@@ -101,7 +101,7 @@ def run_demo(draws: int, seed: int) -> None:
         print("  ".join([f"{results[-1].row[0]:<40}", *(f"{cell:>9}" for cell in results[-1].row[1:])]), flush=True)
     print()
     for remark in remarks:
-        print(remark)
+        print(f"  {remark}")
     try:
         _picture(results)
         print(f"Traces and marginals over the reference: {Path(PICTURE).resolve()}")

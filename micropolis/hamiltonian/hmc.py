@@ -54,7 +54,7 @@ class HMC(Kernel):
     --------
     >>> import micropolis as mp
     >>> trace = mp.sample(mp.densities.Gaussian([0.0, 1.0]), mp.HMC(0.3, 5), draws=10, warmup=0, chains=2, seed=1)
-    >>> trace.stats["n_grad"].max()
+    >>> int(trace.stats["n_grad"].max())
     5
     """
 
