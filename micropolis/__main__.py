@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help=f"sample five real models, print a table, write {PICTURE} here")
-    demo.add_argument("--draws", type=int, default=1000, help="draws per chain, after as many of warm-up (1000)")
+    demo.add_argument("--draws", type=int, default=1000, help="draws per chain, after 1000 of warm-up (1000)")
     demo.add_argument("--seed", type=int, default=0, help="(0)")
     commands.add_parser("info", help="print version, build, SIMD level, threads, and which extras are installed")
     options = parser.parse_args(arguments)
@@ -64,13 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def info() -> str:
     """Version, build, hardware and extras, one per line."""
-    from ._density import __file__ as extension
-    from ._density import simd_level
+    from . import _density
 
     lines = [
         f"micropolis    {__version__} in {Path(__file__).parent}",
-        f"build         {Path(extension).name}",
-        f"SIMD level    {simd_level()}",
+        f"build         {Path(_density.__file__).name}",
+        f"SIMD level    {_density.simd_level()}",
         f"threads       {len(os.sched_getaffinity(0))} of {os.cpu_count()} processors",
         f"Python        {platform.python_version()} on {platform.system()} {platform.machine()}",
     ]
@@ -119,9 +118,9 @@ def _sample(name: str, draws: int, seed: int) -> Result:
     posterior = posteriordb(name)
     began = time.perf_counter()
     density = posterior.density
-    trace = sample(density, NUTS(target_accept=0.9, metric="dense"), draws=draws, warmup=draws, seed=seed)
+    trace = sample(density, NUTS(target_accept=0.9, metric="dense"), draws=draws, warmup=1000, seed=seed)
     seconds = time.perf_counter() - began
-    quantities = posterior.to_reference(trace)
+    quantities = posterior.to_reference({name: trace[name] for name in trace})
     ess = _ess(quantities)
     reference = posterior.reference
     error = np.hypot(np.std(quantities, axis=(0, 1)) / np.sqrt(ess), reference.mean_error)

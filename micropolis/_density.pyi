@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-__file__: str
-
 def simd_level() -> str: ...
 def library() -> dict[str, int]: ...
 def python_density(

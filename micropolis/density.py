@@ -61,7 +61,9 @@ class Density:
 
     def _bind(self) -> CDensity:
         """A fresh C density for use by one thread."""
-        raise InputTypeError(f"{type(self).__name__} is abstract: use Density.from_numpy, from_numba, from_pointer or from_callable")
+        raise InputTypeError(
+            f"{type(self).__name__} is abstract: use Density.from_numpy, from_numba, from_pointer or from_callable"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_handle": None}

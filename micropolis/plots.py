@@ -64,7 +64,8 @@ def overview(
         draws = trace[name]
         for index in itertools.product(*(range(n) for n in draws.shape[2:])):
             label = f"{name}[{','.join(map(str, index))}]" if index else name
-            quantities.append(Quantity(label, draws[(slice(None), slice(None), *index)], known.get(label)))
+            where: tuple[Any, ...] = (slice(None), slice(None), *index)
+            quantities.append(Quantity(label, draws[where], known.get(label)))
     if unknown := sorted(known.keys() - {quantity.name for quantity in quantities}):
         raise InputError(f"reference: no such scalars among those drawn: {', '.join(unknown)}")
     if names is None:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from . import checks
+from .errors import MissingExtraError
 
 PATIENCE = 0.5  # seconds before an unasked-for bar appears
 
@@ -41,7 +42,7 @@ class Bar:
                 return
             try:
                 self._open()
-            except checks.MissingExtraError:
+            except MissingExtraError:
                 self.wanted = False
                 return
         self.bar.set_postfix(divergent=divergent, refresh=False)

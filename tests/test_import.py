@@ -9,18 +9,18 @@ import pytest
 import micropolis as mp
 
 HEAVY = {"numba", "casadi", "sklearn", "matplotlib", "arviz", "scipy", "tqdm", "pandas", "llvmlite"}
-NAMES = """
-Density Real Positive Interval Ordered Simplex Lower Upper CorrelationCholesky sample resume Trace init step
-RandomWalk MALA HMC NUTS densities errors kernels
-""".split()
+PARAMETERS = ("Real", "Positive", "Interval", "Ordered", "Simplex", "Lower", "Upper", "CorrelationCholesky")
+NAMES = ("Density", "sample", "resume", "Trace", "init", "step", "densities", "errors", "kernels", *PARAMETERS)
+KERNELS = ("RandomWalk", "MALA", "HMC", "NUTS")
 
 
 def loaded_by(code):
     """Top-level packages in sys.modules after running code in a fresh interpreter."""
     code += "; import sys; print(*{name.split('.')[0] for name in sys.modules})"
     # -P: not the folder we happen to be in, and the same micropolis as here
-    command = [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(Path(mp.__file__).parents[1])!r}); {code}"]
-    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    code = f"import sys; sys.path.insert(0, {str(Path(mp.__file__).parents[1])!r}); {code}"
+    ended = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    return set(ended.stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_import_and_a_run_load_nothing_optional(code):
     assert loaded_by(code) & HEAVY == set()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *KERNELS])
 def test_public_names(name):
     assert getattr(mp, name) is not None
     assert name in dir(mp)

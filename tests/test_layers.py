@@ -57,7 +57,8 @@ def imports(path):
 
 
 def test_every_module_stands_in_a_layer():
-    found = {p.name.split(".")[0] for p in PACKAGE.iterdir() if p.suffix in (".py", ".so") or (p / "__init__.py").exists()}
+    modules = [path for path in PACKAGE.iterdir() if path.suffix in (".py", ".so") or (path / "__init__.py").exists()]
+    found = {path.name.split(".")[0] for path in modules}
     assert found - RANK.keys() == {"__init__"}
 
 

@@ -75,7 +75,7 @@ class HMC(Kernel):
         object.__setattr__(self, "n_steps", checks.integer("n_steps", self.n_steps, least=1, most=2**30))
         if self.target_accept is not None:
             checks.real("target_accept", self.target_accept, above=0.0, below=1.0)
-        if not 0.0 <= checks.real("jitter", self.jitter, below=1.0):
+        if checks.real("jitter", self.jitter, below=1.0) < 0.0:
             raise InputError(f"jitter: expected a number in [0, 1), got {self.jitter!r}")
 
     def tuning(self, dim: int) -> Tuning:
