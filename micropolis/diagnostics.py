@@ -1,75 +1,76 @@
-"""Cheap convergence checks in NumPy, run after every sampling: split R-hat, batch-means ESS, E-BFMI, sentences."""
+"""Cheap convergence checks, run after every sampling: split R-hat, batch-means ESS, E-BFMI, sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._diagnostics import batch_moments
 from .protocol import Kernel
 
 R_HAT_LIMIT = 1.01  # Vehtari et al. 2021, Rank-normalization, folding, and localization
 ESS_PER_CHAIN = 100  # the same
 BFMI_LIMIT = 0.3  # Betancourt 2016, Diagnosing suboptimal cotangent disintegrations
-BLOCK = 1 << 22  # numbers looked at together: draws may be a memory map larger than memory
 
 
-def split_r_hat(draws: NDArray[Any]) -> NDArray[np.float64]:
+class Moments(NamedTuple):
+    """Sums over the batches of every chain of draws minus one common center, whose place removes nothing but rounding.
+
+    Each half chain is a remainder that fills no batch, and batches of length sqrt(draws).
+    """
+
+    length: int
+    half: int
+    sums: NDArray[np.float64]  # (chains, 2, 1 + batches of a half, dim)
+    squares: NDArray[np.float64]
+
+
+def moments(draws: NDArray[Any]) -> Moments:
+    """Batch sums of draws (chains, draws, dim), at least 4 draws; the middle one of an odd number is left out."""
+    chains, n, dim = draws.shape
+    length, half = int(np.sqrt(n)), n // 2
+    first = np.concatenate([[0], np.arange(half % length, half + 1, length)])
+    last = n - half + first
+    center = np.array(draws[0, 0], dtype=np.float64)
+    sums = np.empty((chains, 2, len(first) - 1, dim))
+    squares = np.empty_like(sums)
+    for chain in range(chains):
+        for part, edges in enumerate((first, last)):
+            sums[chain, part], squares[chain, part] = batch_moments(np.ascontiguousarray(draws[chain]), edges, center)
+    return Moments(length, half, sums, squares)
+
+
+def split_r_hat(batches: Moments) -> NDArray[np.float64]:
     """Classic split R-hat, without rank normalisation (Gelman et al. 2013, Bayesian Data Analysis, 11.4).
 
-    Parameters
-    ----------
-    draws : ndarray (chains, draws, ...)
-        At least 4 draws; of an odd number the middle one is left out.
-
-    Returns
-    -------
-    ndarray (...)
-        NaN where all draws are equal, inf where each half chain stands still at a place of its own.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> split_r_hat(np.array([[0.0, 2.0, 0.0, 2.0], [1.0, 3.0, 1.0, 3.0]])).round(4)
-    np.float64(0.8165)
+    NaN where all draws are equal, inf where each half chain stands still at a place of its own.
     """
-    half = draws.shape[1] // 2
-    halves = (draws[:, :half], draws[:, draws.shape[1] - half :])
-    means = np.concatenate([np.mean(x, axis=1, dtype=np.float64) for x in halves])
-    within = np.concatenate([np.var(x, axis=1, ddof=1, dtype=np.float64) for x in halves]).mean(axis=0)
-    between = np.var(means, axis=0, ddof=1)
+    half = batches.half
+    means = batches.sums.sum(axis=2) / half
+    within = (batches.squares.sum(axis=2) / half - means**2).mean(axis=(0, 1)) * (half / (half - 1))
+    between = np.var(means, axis=(0, 1), ddof=1)
+    # what rounding leaves of a chain that stands still is no variance
+    within = np.where(within > 1e-14 * np.max(means**2, axis=(0, 1)), within, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         r_hat: NDArray[np.float64] = np.sqrt((half - 1) / half + between / within)
     return r_hat
 
 
-def batch_ess(draws: NDArray[Any]) -> NDArray[np.float64]:
+def batch_ess(batches: Moments) -> NDArray[np.float64]:
     """Effective sample size by batch means of length sqrt(draws) (Flegal and Jones 2010): quick and rough.
 
-    Means are taken around the grand mean, so chains that disagree lower the result.
-
-    Parameters
-    ----------
-    draws : ndarray (chains, draws, ...)
-        At least 4 draws; the first ones that fill no batch are left out.
-
-    Returns
-    -------
-    ndarray (...)
-        Relative error about sqrt(2 / (chains * sqrt(draws))); NaN where all draws are equal.
+    Means are taken around the grand mean, so chains that disagree lower the result. Relative error about
+    sqrt(2 / (chains * sqrt(draws))); NaN where all draws are equal.
     """
-    chains, n = draws.shape[:2]
-    length = int(np.sqrt(n))
-    count = n // length
-    used = draws[:, n - length * count :]
-    # splitting an axis is a view, merging two is not
-    batches = used.reshape(chains, count, length, *draws.shape[2:]).mean(axis=2, dtype=np.float64)
+    total = batches.sums.shape[0] * 2 * batches.half
+    means = batches.sums[:, :, 1:] / batches.length
+    mean = batches.sums.sum(axis=(0, 1, 2)) / total
+    spread = batches.squares.sum(axis=(0, 1, 2)) / total - mean**2
     with np.errstate(divide="ignore", invalid="ignore"):
-        spread = np.var(used, axis=(0, 1), ddof=1, dtype=np.float64)
-        ratio = spread / (length * np.var(batches, axis=(0, 1), ddof=1))
-    ess: NDArray[np.float64] = chains * n * ratio
+        ess: NDArray[np.float64] = total * spread / (batches.length * np.var(means, axis=(0, 1, 2), ddof=1))
     return ess
 
 
@@ -96,7 +97,8 @@ def warnings(draws: NDArray[Any], stats: NDArray[Any], kernels: Sequence[Kernel]
         stuck = [str(chain) for chain in range(chains) if not stats["accepted"][chain].any()]
         if stuck:
             found.append(f"{_chains(stuck)} never moved: the steps are too large, or the start is not a good one.")
-        r_hat, ess = _by_coordinate(draws)
+        batches = moments(draws)
+        r_hat, ess = split_r_hat(batches), batch_ess(batches)
         if (above := r_hat > R_HAT_LIMIT).any():
             worst = int(np.nanargmax(r_hat))
             found.append(
@@ -123,19 +125,6 @@ def warnings(draws: NDArray[Any], stats: NDArray[Any], kernels: Sequence[Kernel]
                 "costs efficiency but not correctness: raise max_depth or rescale the coordinates."
             )
     return found
-
-
-def _by_coordinate(draws: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Split R-hat and batch-means ESS of every coordinate, block by block."""
-    chains, n, dim = draws.shape
-    width = max(1, BLOCK // (chains * n))
-    r_hat, ess = np.empty(dim), np.empty(dim)
-    for start in range(0, dim, width):
-        block = slice(start, start + width)
-        # one chain of one coordinate in a row: sums over draws run along memory
-        x = np.ascontiguousarray(draws[:, :, block].transpose(0, 2, 1), dtype=np.float64).transpose(0, 2, 1)
-        r_hat[block], ess[block] = split_r_hat(x), batch_ess(x)
-    return r_hat, ess
 
 
 def _percent(part: int, total: int) -> str:

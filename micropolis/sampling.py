@@ -298,9 +298,9 @@ class _Run:
                 if store is None
                 else np.lib.format.open_memmap(store, mode="w+", dtype=dtype, shape=shape)  # type: ignore[no-untyped-call]
             )
-            # zeroed: padding bytes and unfinished rows reach files
-            self.stats = np.zeros(shape[:2], info)
-            self.warmup_stats = np.zeros((shape[0], plan["warmup"]), info)
+            # not zeroed: fresh pages from calloc cost ten times as much as what the chain does to fill them
+            self.stats = np.empty(shape[:2], info)
+            self.warmup_stats = np.empty((shape[0], plan["warmup"]), info)
         except (OSError, ValueError, MemoryError) as error:
             where = "in memory" if store is None else f"in {store}"
             raise InputError(f"draws, store: no room for {shape} {dtype} numbers {where}: {error}") from error
@@ -398,11 +398,16 @@ class _Run:
             {"draws": np.array(self.draws[i, common:n]), "stats": self.stats[i, common:n].copy()}
             for i, n in enumerate(counts)
         ]
+        warmup_stats = self.warmup_stats
+        if any(record["warmup_done"] < warmup_stats.shape[1] for record in records):
+            warmup_stats = warmup_stats.copy()
+            for i, record in enumerate(records):
+                warmup_stats[i, record["warmup_done"] :] = np.zeros((), warmup_stats.dtype)
         elapsed = time.monotonic() - self.began
         return Trace(
             draws=self.draws[:, :common] if not cut else self.draws[:, :common].copy(),
             stats=self.stats[:, :common] if not cut else self.stats[:, :common].copy(),
-            warmup_stats=self.warmup_stats,
+            warmup_stats=warmup_stats,
             kernels=tuple(record["kernel"] for record in records),
             names=self.density.names,
             parameters=self.density.parameters,
