@@ -160,9 +160,9 @@ class Density:
         Parameters
         ----------
         f : callable
-            ``f(x) -> logp`` with x (dim,), or ``f(mu=..., tau=..., ...)`` with the constrained parameters by name: scalars
-            of shape (), arrays of the shape of the parameter. NumPy functions, operators, indexing and loops; data are
-            NumPy arrays from outside. Decisions on values (``if x > 0``) are written with ``np.where``.
+            ``f(x) -> logp`` with x (dim,), or ``f(mu=..., tau=..., ...)`` with the constrained parameters by name:
+            scalars of shape (), arrays of the shape of the parameter. NumPy functions, operators, indexing and loops;
+            data are NumPy arrays from outside. Decisions on values (``if x > 0``) are written with ``np.where``.
         dim : int or mapping of str to Parameter
             Number of coordinates, or ``{"mu": Real(), "tau": Positive(), ...}``: the density is then one over
             unconstrained coordinates, log Jacobians added.
@@ -174,8 +174,8 @@ class Density:
         Raises
         ------
         DensityError
-            If the value is no real scalar, if a line of the code cannot be traced (the message names it), or if the traced
-            value differs from the function's own.
+            If the value is no real scalar, if a line of the code cannot be traced (the message names it), or if the
+            traced value differs from the function's own.
         MissingExtraError
             Without CasADi.
 
@@ -367,5 +367,6 @@ def _scalar(value: Any) -> float:
     """A log density value as a float; a size-1 array is accepted, as NumPy code often returns one."""
     array = np.asarray(value)
     if array.size != 1 or array.dtype.kind not in "fiub":
-        raise DensityError(f"the log density returned shape {array.shape} dtype {array.dtype}, expected one real number")
+        got = f"shape {array.shape} dtype {array.dtype}"
+        raise DensityError(f"the log density returned {got}, expected one real number")
     return float(array.reshape(()))
