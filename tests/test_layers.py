@@ -20,9 +20,9 @@ tracing_functions
 tracing_linalg
 autodiff pointers densities data
 protocol
+_diagnostics _metropolis _hamiltonian
 adaptation diagnostics jit
 jit_density
-_metropolis _hamiltonian
 metropolis hamiltonian
 kernels trace_files
 trace
