@@ -108,6 +108,8 @@ class NUTS(Kernel):
             info=self.INFO,
             accept="accept_prob_symmetric",
             find_step=self.step_size is None,
+            limit_offset=self.OPTIONS.fields["max_depth"][1],  # type: ignore[index]
+            max_depth=self.max_depth,
         )
 
     def tuned(self, tuning: Tuning) -> NUTS:
