@@ -26,7 +26,8 @@ jit_density
 metropolis hamiltonian
 kernels trace_files
 trace
-chains progress
+chains progress storage workers
+starts
 steps sampling
 cuda
 plots
