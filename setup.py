@@ -21,7 +21,7 @@ def main() -> None:
         ["meson", "introspect", "--installed", str(BUILD)], check=True, capture_output=True, text=True
     ).stdout
     for built, target in json.loads(installed).items():
-        if built.startswith(str(BUILD)) and target.endswith((".so", ".a")) or target.endswith(".h"):
+        if (built.startswith(str(BUILD)) and target.endswith((".so", ".a"))) or target.endswith(".h"):
             relative = pathlib.Path(target).parts[pathlib.Path(target).parts.index("micropolis") :]
             (ROOT / pathlib.Path(*relative)).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(built, ROOT / pathlib.Path(*relative))

@@ -1,4 +1,4 @@
-"""The C kernels, warm-up rules and bad densities under AddressSanitizer and UBSan; docs/testing.md has the longer runs."""
+"""C kernels, warm-up rules and bad densities under AddressSanitizer and UBSan; for longer runs see docs/testing.md."""
 
 from __future__ import annotations
 
