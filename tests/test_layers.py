@@ -21,13 +21,15 @@ tracing_linalg
 autodiff pointers densities data
 protocol
 _diagnostics _metropolis _hamiltonian
+linalg
 adaptation diagnostics jit
 jit_density
 metropolis hamiltonian
 kernels trace_files
 trace
-chains progress
-steps sampling
+chains progress storage
+starts steps
+sampling
 cuda
 plots
 __main__
