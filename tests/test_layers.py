@@ -27,7 +27,7 @@ jit_density
 metropolis hamiltonian
 kernels trace_files
 trace
-chains progress storage
+chains progress storage workers
 starts steps
 sampling
 cuda
