@@ -118,7 +118,7 @@ def _sample(name: str, draws: int, seed: int) -> Result:
     posterior = posteriordb(name)
     began = time.perf_counter()
     density = posterior.density
-    trace = sample(density, NUTS(target_accept=0.95, metric="dense"), draws=draws, warmup=1000, seed=seed)
+    trace = sample(density, NUTS(target_accept=0.9, metric="dense"), draws=draws, warmup=1000, seed=seed)
     seconds = time.perf_counter() - began
     quantities = posterior.to_reference({name: trace[name] for name in trace})
     ess = _ess(quantities)
