@@ -176,7 +176,7 @@ def resume(
         draws = int(settings["draws"]) - trace.n_draws
         if draws <= 0:
             raise InputError("draws: the run was complete; say how many more draws to make")
-    plan = {
+    plan: dict[str, Any] = {
         "draws": checks.integer("draws", draws, least=0),
         "warmup": int(settings["warmup"]),
         "threads": None if threads is None else checks.integer("threads", threads, least=1),

@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from laws.functions import logp_grad
 
 import micropolis as mp
 
@@ -40,14 +41,6 @@ def traced():
 def compiled():
     pytest.importorskip("numba")
     return mp.Density.from_numba(logp_grad, 3, data=np.array([1.0, 2.0, 3.0]))
-
-
-def logp_grad(x, grad, data):
-    logp = 0.0
-    for i in range(x.size):
-        logp -= 0.5 * (x[i] - data[i]) ** 2
-        grad[i] = data[i] - x[i]
-    return logp
 
 
 EVERY = [pytest.param(lambda d=d: d, id=name) for name, d in densities()] + [

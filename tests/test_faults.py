@@ -81,9 +81,7 @@ def test_no_start_found():
 
 
 def test_start_by_name():
-    density = mp.Density.from_numpy(
-        lambda mu, tau: -0.5 * mu**2 - tau, {"mu": mp.Real(), "tau": mp.Positive()}
-    )
+    density = mp.Density.from_numpy(lambda mu, tau: -0.5 * mu**2 - tau, {"mu": mp.Real(), "tau": mp.Positive()})
     one = mp.sample(density, STEP, **SHORT | {"init": {"mu": 0.5, "tau": 2.0}})
     again = mp.sample(density, STEP, **SHORT | {"init": density.parameters.unconstrain({"mu": 0.5, "tau": 2.0})})
     np.testing.assert_array_equal(one.draws, again.draws)
