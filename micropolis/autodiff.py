@@ -103,7 +103,7 @@ class TracedDensity(Density):
                 contracted = ca.sum1(ca.vec(m * ca.jacobian(gradient, x)))
                 inputs, output = [x, m], ca.gradient(contracted, x)
             self._functions[name] = ca.Function(name, inputs, [ca.densify(output)])
-            self._handle = None
+            self._handles = {}
 
     def hessian(self, x: ArrayLike) -> Array:
         self.prepare("hessian")

@@ -112,7 +112,7 @@ def hamiltonian_tuning(step_size: float | None, inverse_mass: Any, dim: int) -> 
     if mass.shape != (dim, dim):
         raise InputError(f"inverse_mass: expected shape ({dim},) or ({dim}, {dim}), got {mass.shape}")
     try:
-        if not np.allclose(mass, mass.T, rtol=1e-10, atol=0):
+        if not (np.all(np.isfinite(mass)) and np.allclose(mass, mass.T, rtol=1e-10, atol=0)):
             raise np.linalg.LinAlgError
         return Tuning(step, DENSE, np.linalg.cholesky(mass))
     except np.linalg.LinAlgError:

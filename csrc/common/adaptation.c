@@ -14,7 +14,19 @@
 #include "hamiltonian/integrators.h"
 
 /* The head of the memory; two estimators follow it. */
-enum { LOG_STEP, LOG_STEP_MEAN, ERROR_MEAN, ANCHOR, N_STEPS, WINDOW, METRIC_SET, N_FOREGROUND, N_BACKGROUND, HEAD = 16 };
+enum {
+  LOG_STEP,
+  LOG_STEP_MEAN,
+  ERROR_MEAN,
+  ANCHOR,
+  N_STEPS,
+  WINDOW,
+  METRIC_SET,
+  N_FOREGROUND,
+  N_BACKGROUND,
+  DEPTH_SUM,
+  HEAD = 16
+};
 
 static int uses_gradients(const mp_adaptation *rule) {
   return rule->metric_rule == MP_METRIC_GRADIENT || rule->metric_rule == MP_METRIC_DENSE;
@@ -165,6 +177,20 @@ static int update_metric(const mp_adaptation *rule, int64_t k, const mp_info *in
   return 1;
 }
 
+/* From the middle of the early phase to the final one, trajectories are one doubling shorter than they were before. Half
+ * a U-turn is where a draw is least correlated with the last one, which is what the estimators want, at half the price;
+ * the final phase tunes the step on the trajectories that sampling will make. */
+static void limit_depth(const mp_adaptation *rule, int64_t k, const mp_info *info, mp_tuning *tuning, double *memory) {
+  int64_t *limit = (int64_t *)((char *)tuning + rule->limit_offset), end = rule->early_end / 2, start = end / 2;
+  if (k >= start && k < end)
+    memory[DEPTH_SUM] += (double)*(const int64_t *)((const char *)info + rule->depth_offset);
+  if (k + 1 == end) {
+    int64_t usual = (int64_t)floor(memory[DEPTH_SUM] / (double)(end - start) + 0.5);
+    *limit = usual > 2 ? usual - 1 : *limit;
+  }
+  if (k + 1 == rule->final_start) *limit = rule->max_depth;
+}
+
 int mp_adaptation_update(const mp_adaptation *rule, int64_t k, const mp_info *info, mp_tuning *tuning,
                          const mp_density *density, bitgen_t *rng, const mp_state *state, double *memory,
                          double *work) {
@@ -192,6 +218,7 @@ int mp_adaptation_update(const mp_adaptation *rule, int64_t k, const mp_info *in
       anchor_step(memory, tuning->step_size);
     }
   }
+  if (rule->limit_offset) limit_depth(rule, k, info, tuning, memory);
   if (rule->step_rule != MP_STEP_FIXED)
     tuning->step_size = exp(memory[k + 1 == rule->n_warmup ? LOG_STEP_MEAN : LOG_STEP]);
   return status;

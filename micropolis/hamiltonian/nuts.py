@@ -17,7 +17,6 @@ from ..adaptation.rule import (
     STEP_FIXED,
     rule,
 )
-from ..errors import InputError
 from ..protocol import (
     GRAD,
     LOGP,
@@ -83,8 +82,7 @@ class NUTS(Kernel):
             object.__setattr__(self, "step_size", checks.real("step_size", self.step_size, above=0.0))
         checks.real("target_accept", self.target_accept, above=0.0, below=1.0)
         object.__setattr__(self, "max_depth", checks.integer("max_depth", self.max_depth, least=1, most=20))
-        if self.metric not in ("diag", "dense", "unit"):
-            raise InputError(f'metric: expected "diag", "dense" or "unit", got {self.metric!r}')
+        checks.choice("metric", self.metric, ("diag", "dense", "unit"))
 
     def tuning(self, dim: int) -> Tuning:
         return hamiltonian_tuning(self.step_size, self.inverse_mass, dim)
@@ -108,6 +106,8 @@ class NUTS(Kernel):
             info=self.INFO,
             accept="accept_prob_symmetric",
             find_step=self.step_size is None,
+            limit_offset=self.OPTIONS.fields["max_depth"][1],  # type: ignore[index]
+            max_depth=self.max_depth,
         )
 
     def tuned(self, tuning: Tuning) -> NUTS:
