@@ -7,7 +7,6 @@ import pytest
 from laws.derivatives import differences
 from laws.kernels import run, spread
 from laws.library import covariance
-from laws.targets import TRUTHS
 
 import micropolis as mp
 from micropolis import densities
@@ -73,7 +72,7 @@ def test_energy_error_of_second_order(target, mass):
     q, p = density.sample_exact(rng, 100), rng.standard_normal((100, dim))
     steps, errors = 0.08 / 2 ** np.arange(4), []
     for step in steps:
-        q_end, p_end, logp, _ = leapfrog(density, q, p, step, round(0.8 / step), inverse_mass)
+        _, p_end, logp, _ = leapfrog(density, q, p, step, round(0.8 / step), inverse_mass)
         kinetic = 0.5 * np.einsum("ni,ij,nj->n", p_end, matrix, p_end) - 0.5 * np.einsum("ni,ij,nj->n", p, matrix, p)
         errors.append(np.sqrt(np.mean((kinetic - logp + density(q)) ** 2)))
     # the next term is of fourth order: relative size step^2 and less

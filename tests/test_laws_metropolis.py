@@ -158,6 +158,17 @@ def test_points_that_the_density_rejects(name):
     check_truncated(mp.Density.from_pointer(density, dim=1), name, protocol.DENSITY_REJECTED)
 
 
+@pytest.mark.parametrize("name", protocol.KERNELS)
+def test_a_start_without_a_value_accepts_nothing(name):
+    """A state of the user's making whose log density is NaN: no comparison with it is true."""
+    density, rng = TRUTHS["gaussian"].density, np.random.default_rng(14)
+    state = mp.State(np.zeros(5), np.nan, density.grad(np.zeros(5)))
+    for _ in range(20):
+        new, info = mp.step(ONE_EACH[name](5), density, rng, state)
+        assert not info["accepted"]
+        np.testing.assert_array_equal(new.x, state.x)
+
+
 @pytest.mark.parametrize("name", [n for n in ("hmc", "nuts") if n in protocol.KERNELS])
 def test_energy_error_is_a_divergence(name):
     """A step far beyond stability: the energy error passes 1000 and the chain stays where it is."""

@@ -40,6 +40,7 @@ ADAPTIVE = {
     "nuts": mp.NUTS(),
     "nuts dense": mp.NUTS(metric="dense"),
     "nuts unit": mp.NUTS(metric="unit", target_accept=0.9),
+    "nuts of deep trees": mp.NUTS(target_accept=0.99),  # warm-up limits their depth for a while
 }
 
 
@@ -278,7 +279,7 @@ def test_resume_after_an_interruption(name, share, tmp_path):
     assert cut.n_draws == 0 and cut.warmup_done == 0
     done = [(chain["warmup_done"], len(extra["draws"])) for chain, extra in zip(cut.adaptation, _ragged(cut), strict=True)]
     assert done[1] == (0, 0)
-    assert 0 < sum(done[0]) < 140
+    assert sum(done[0]) < 140 and (share < 0.1 or sum(done[0]) > 0)  # early, it was still looking for a step size
     cut.save(tmp_path / "cut.npz")
     rest = resume(mp.Trace.load(tmp_path / "cut.npz"), density=interrupted_density(None))
     assert_same_run(rest, whole)

@@ -87,6 +87,13 @@ def resume(trace: mp.Trace, draws: int | None = None, density: Any = None, **opt
         return mp.resume(trace, draws, density, progress=False, **options)
 
 
+def transition(density: Any, kernel: Kernel, rng: np.random.Generator, x: np.ndarray, backend: str) -> np.ndarray:
+    """Where one step of a kernel leads from x."""
+    if backend == "c":
+        return mp.step(kernel, density, rng, mp.init(density, x))[0].x
+    return run(density, kernel, draws=1, warmup=0, chains=1, init=x, seed=rng, backend=backend).draws[0, 0]
+
+
 def assert_same_run(one: mp.Trace, other: mp.Trace, first: slice = slice(None), second: slice = slice(None)) -> None:
     """The same draws and records, bit for bit; `first` and `second` pick the draws that are compared."""
     np.testing.assert_array_equal(one.draws[:, first], other.draws[:, second])
