@@ -134,7 +134,7 @@ class TracedDensity(Density):
             self.dim,
             user_data=data.ctypes.data,
             keep_alive=(data, alive),
-            **{name: template[name] for name in self._functions},
+            **{name: template[name] for name in self._functions},  # type: ignore[arg-type]
         )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import threading
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,13 +20,17 @@ TICK = 0.05  # seconds between two looks of the main thread at its workers; also
 START_TRIES = 100  # random initial points tried before giving up, as in Stan
 
 
+@functools.cache
+def _compiled(family: str) -> ModuleType:
+    return importlib.import_module(f"micropolis._{family}")
+
+
 def compiled_chain(
     kernel: Kernel, options: NDArray[Any], density: Any, bit_generator: np.random.BitGenerator, buffers: list[Any],
     adaptation: NDArray[Any] | None, memory: NDArray[np.float64] | None,
 ) -> Any:  # fmt: skip
     """The C chain of a kernel."""
-    module = importlib.import_module(f"micropolis._{kernel.family}")
-    return module.Chain(kernel.name, options, density, bit_generator, buffers, adaptation, memory)
+    return _compiled(kernel.family).Chain(kernel.name, options, density, bit_generator, buffers, adaptation, memory)
 
 
 class ChainJob:

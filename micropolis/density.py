@@ -62,7 +62,9 @@ class Density:
 
     def _bind(self) -> CDensity:
         """A fresh C density for use by one thread."""
-        raise InputTypeError(f"{type(self).__name__} is abstract: use Density.from_numpy, from_numba, from_pointer or from_callable")
+        raise InputTypeError(
+            f"{type(self).__name__} is abstract: use Density.from_numpy, from_numba, from_pointer or from_callable"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_handles": {}}
@@ -161,9 +163,9 @@ class Density:
         Parameters
         ----------
         f : callable
-            ``f(x) -> logp`` with x (dim,), or ``f(mu=..., tau=..., ...)`` with the constrained parameters by name: scalars
-            of shape (), arrays of the shape of the parameter. NumPy functions, operators, indexing and loops; data are
-            NumPy arrays from outside. Decisions on values (``if x > 0``) are written with ``np.where``.
+            ``f(x) -> logp`` with x (dim,), or ``f(mu=..., tau=..., ...)`` with the constrained parameters by name:
+            scalars of shape (), arrays of the shape of the parameter. NumPy functions, operators, indexing and loops;
+            data are NumPy arrays from outside. Decisions on values (``if x > 0``) are written with ``np.where``.
         dim : int or mapping of str to Parameter
             Number of coordinates, or ``{"mu": Real(), "tau": Positive(), ...}``: the density is then one over
             unconstrained coordinates, log Jacobians added.
@@ -175,8 +177,8 @@ class Density:
         Raises
         ------
         DensityError
-            If the value is no real scalar, if a line of the code cannot be traced (the message names it), or if the traced
-            value differs from the function's own.
+            If the value is no real scalar, if a line of the code cannot be traced (the message names it), or if the
+            traced value differs from the function's own.
         MissingExtraError
             Without CasADi.
 
@@ -373,5 +375,6 @@ def _scalar(value: Any) -> float:
     """A log density value as a float; a size-1 array is accepted, as NumPy code often returns one."""
     array = np.asarray(value)
     if array.size != 1 or array.dtype.kind not in "fiub":
-        raise DensityError(f"the log density returned shape {array.shape} dtype {array.dtype}, expected one real number")
+        got = f"shape {array.shape} dtype {array.dtype}"
+        raise DensityError(f"the log density returned {got}, expected one real number")
     return float(array.reshape(()))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import checks
-from .errors import InputTypeError
+from .errors import InputTypeError, MissingExtraError
 
 PATIENCE = 0.5  # seconds before an unasked-for bar appears
 
@@ -59,7 +59,7 @@ class Bar:
                 return
             try:
                 self._open()
-            except checks.MissingExtraError:
+            except MissingExtraError:
                 self.wanted = False
         if self.bar is not None:
             with self._harmless():

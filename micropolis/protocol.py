@@ -114,7 +114,7 @@ def hamiltonian_tuning(step_size: float | None, inverse_mass: Any, dim: int) -> 
     try:
         if not (np.all(np.isfinite(mass)) and np.allclose(mass, mass.T, rtol=1e-10, atol=0)):
             raise np.linalg.LinAlgError
-        return Tuning(step, DENSE, np.linalg.cholesky(mass))
+        return Tuning(step, DENSE, np.linalg.cholesky(mass).astype(np.float64))
     except np.linalg.LinAlgError:
         raise InputError("inverse_mass: expected a symmetric positive definite matrix") from None
 

@@ -6,14 +6,14 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import checks, starts, storage
+from . import checks, starts, storage, workers
 from . import progress as progress_bar
 from .chains import TICK, ChainJob
 from .density import Density
@@ -254,11 +254,9 @@ class _Run:
         self.draws, self.stats, self.warmup_stats = storage.allocate(
             shape, warmup, jobs[0].kernel.INFO, sink.dtype, sink.store
         )
-        workers = len(jobs) if plan["threads"] is None else plan["threads"]
-        if plan["threads"] is None:
-            workers = min(workers, len(os.sched_getaffinity(0)))
+        threads = len(os.sched_getaffinity(0)) if plan["threads"] is None else plan["threads"]
         serial = density.holds_gil or plan["backend"] == "python"
-        self.workers = 1 if serial else min(workers, len(jobs))
+        self.workers = 1 if serial else min(threads, len(jobs))
         self.bar = progress_bar.Bar(progress, sum(job.warmup * job.warm + plan["draws"] for job in jobs))
         self.began = time.monotonic()
 
@@ -273,7 +271,7 @@ class _Run:
             work = [self._task(job) for job in self.jobs]
         interrupted = False
         futures: list[Future[None]] = []
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="micropolis") as pool:
+        with workers.pool(self.workers) as pool:
             try:
                 for task in work:
                     futures.append(pool.submit(task))

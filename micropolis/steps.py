@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -103,7 +102,8 @@ def step(kernel: Kernel, density: Density, rng: np.random.Generator, state: Stat
     tuning = kernel.tuning(density.dim)
     scale = np.ascontiguousarray(tuning.scale, dtype=np.float64)
     options = np.zeros(1, dtype=kernel.OPTIONS)
-    options[0]["step_size"], options[0]["metric"], options[0]["scale"] = tuning.step_size, tuning.metric, scale.ctypes.data
+    options[0]["step_size"], options[0]["metric"] = tuning.step_size, tuning.metric
+    options[0]["scale"] = scale.ctypes.data
     keep_alive = kernel.fill_options(options[0], density.dim)
     buffers = {
         buffer.name: np.array(getattr(state, buffer.name), dtype=buffer.dtype).reshape(buffer.shape(density.dim))

@@ -83,12 +83,13 @@ static MP_CLONES void set_diagonal(size_t dim, int gradients, double count, cons
   }
 }
 
-/* S with S S' = n/(n+5) cov + 1e-3 * 5/(n+5) I (Stan); unchanged when not positive definite. */
+/* S with S S' = n/(n+5) cov + 1e-3 * 5/(n+5) diag(cov): Stan's shrinkage, in the units of each coordinate instead of 1;
+ * unchanged when not positive definite. */
 static void set_dense(size_t dim, double count, const double *products, mp_tuning *tuning, double *work) {
   double shrink = count / (count + 5.0), floor = 1e-3 * (5.0 / (count + 5.0));
   for (size_t i = 0; i < dim; i++) {
     for (size_t j = 0; j <= i; j++) work[i * dim + j] = shrink * (products[i * dim + j] / (count - 1.0));
-    work[i * dim + i] += floor;
+    work[i * dim + i] += floor * (products[i * dim + i] / (count - 1.0));
   }
   if (mp_cholesky(dim, work, work) == 0) { /* row by row in place: each row is read before it is written */
     memcpy(tuning->scale, work, dim * dim * sizeof *work);

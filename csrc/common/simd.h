@@ -16,6 +16,18 @@
 #endif
 #define MP_INLINE static inline __attribute__((always_inline))
 
+/* The clone that the loader picks on this machine. */
+MP_INLINE const char *mp_simd_level(void) {
+#ifdef MP_HAVE_TARGET_CLONES
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("x86-64-v4")) return "x86-64-v4";
+  if (__builtin_cpu_supports("x86-64-v3")) return "x86-64-v3";
+  return "baseline of the compiler (x86-64-v3 and v4 are built in too)";
+#else
+  return "baseline of the compiler (built without target clones)";
+#endif
+}
+
 #define MP_LANES 8
 typedef double mp_v8 __attribute__((vector_size(64)));
 
