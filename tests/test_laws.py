@@ -16,9 +16,7 @@ CHAINS = 1024
 
 def check_invariance(truth, kernel, what, *, draws, chains=CHAINS, backend="c", seed=1):
     start = truth.density.sample_exact(np.random.default_rng(seed), chains)
-    trace = run(
-        truth.density, kernel, draws=draws, warmup=0, chains=chains, init=start, seed=seed + 1, backend=backend
-    )
+    trace = run(truth.density, kernel, draws=draws, warmup=0, chains=chains, init=start, seed=seed + 1, backend=backend)
     z = truth.standardise(trace.draws)
     statistics.assert_standard_normal_chains(z, what)
     statistics.assert_standard_normal_points(z[:, -1], what)

@@ -54,7 +54,9 @@ def test_chain_on_a_discrete_target(temperature):
     statistics.assert_level(stats.chisquare(np.bincount(state, minlength=5), chains * p).pvalue, "stationary")
     flow = np.bincount(5 * before + state, minlength=25).reshape(5, 5)
     i, j = np.triu_indices(5, 1)
-    p_values = [stats.binomtest(int(flow[a, b]), int(flow[a, b] + flow[b, a])).pvalue for a, b in zip(i, j, strict=True)]
+    p_values = [
+        stats.binomtest(int(flow[a, b]), int(flow[a, b] + flow[b, a])).pvalue for a, b in zip(i, j, strict=True)
+    ]
     statistics.assert_level(np.array(p_values), "detailed balance")
 
 
@@ -87,7 +89,7 @@ def test_records_of_decisions(example, target):
     moved = np.any(draws[:, 1:] != draws[:, :-1], axis=2)
     np.testing.assert_array_equal(moved, accepted[:, 1:])
     np.testing.assert_array_equal(stats_["logp"][:, 1:][~moved], stats_["logp"][:, :-1][~moved])
-    assert 0 < np.count_nonzero(~moved) and 0 < np.count_nonzero(moved)
+    assert np.count_nonzero(~moved) > 0 and np.count_nonzero(moved) > 0
 
 
 # Ways in which a density can fail beyond |x| = 1: (log density, gradient) there.

@@ -277,7 +277,9 @@ def test_resume_after_an_interruption(name, share, tmp_path):
     evaluations = whole.stats["n_grad"][0].sum() + whole.warmup_stats["n_grad"][0].sum()
     cut = run(interrupted_density(int(share * evaluations)), ADAPTIVE[name], **options)
     assert cut.n_draws == 0 and cut.warmup_done == 0
-    done = [(chain["warmup_done"], len(extra["draws"])) for chain, extra in zip(cut.adaptation, _ragged(cut), strict=True)]
+    done = [
+        (chain["warmup_done"], len(extra["draws"])) for chain, extra in zip(cut.adaptation, _ragged(cut), strict=True)
+    ]
     assert done[1] == (0, 0)
     assert sum(done[0]) < 140 and (share < 0.1 or sum(done[0]) > 0)  # early, it was still looking for a step size
     cut.save(tmp_path / "cut.npz")
@@ -286,10 +288,6 @@ def test_resume_after_an_interruption(name, share, tmp_path):
     assert_same_end(rest, whole)
     for field in whole.warmup_stats.dtype.names:
         np.testing.assert_array_equal(rest.warmup_stats[field], whole.warmup_stats[field], err_msg=field)
-
-
-def _ragged(trace):
-    return trace.ragged or [{"draws": np.empty((0, DIM))}] * trace.n_chains
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
