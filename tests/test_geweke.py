@@ -1,9 +1,9 @@
 """Joint-distribution test (Geweke 2004): a kernel's step and new data in turn leave prior and noise as they are.
 
 Chains start from exact draws of parameters and data. Each turn makes one step of the kernel on the posterior of the
-present data, then draws data anew. After every step the parameters, standardised by their prior, and the residuals of the
-data behind the step are independent standard normals; averages over chains are independent and have exact expectations.
-Each test raises a false alarm with probability 1e-6. The full suite is `pytest -m slow tests/test_geweke.py`.
+present data, then draws data anew. After every step the parameters, standardised by their prior, and the residuals of
+the data behind the step are independent standard normals; averages over chains are independent and have exact
+expectations. Each test raises a false alarm with probability 1e-6. The full suite is `pytest -m slow`.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """The law of invariance: every kernel with any options leaves its target exactly as it is.
 
-Chains start from exact independent draws. If the kernel is right, every later draw has the target's distribution too and
-the chains are independent, so that averages of chains and last draws of chains can be tested without any estimate of
-autocorrelation. Each test raises a false alarm with probability 1e-6.
+Chains start from exact independent draws. If the kernel is right, every later draw has the target's distribution too
+and the chains are independent, so that averages of chains and last draws of chains can be tested without any estimate
+of autocorrelation. Each test raises a false alarm with probability 1e-6.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Laws of the leapfrog integrator: reversible, volume preserving, symplectic, of second order; and HMC is made of it."""
+"""Laws of leapfrog: reversible, volume preserving, symplectic, of second order; and HMC is made of it."""
 
 import copy
 

@@ -2,7 +2,7 @@
 
 Parameters come from the prior, data from the parameters, a chain with its usual warm-up from the posterior: the rank
 of the parameters (and of their log density) among thinned draws is uniform if sampler and density are right.
-Chi-square over 16 bins, all quantities of a test together at the level 1e-6. The full suite is `pytest -m slow tests/test_sbc.py`.
+Chi-square over 16 bins, all quantities of a test together at the level 1e-6. The full suite is `pytest -m slow`.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Models with a prior and data that can be drawn: what simulation-based calibration and joint-distribution tests need."""
+"""Models whose parameters and data can be drawn together, for calibration and joint-distribution tests."""
 
 from __future__ import annotations
 

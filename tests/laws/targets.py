@@ -1,4 +1,4 @@
-"""Targets of order one with the map that turns each into independent standard normals: exact truth for any statistic."""
+"""Targets of order one, each with the map that turns it into independent standard normals."""
 
 from __future__ import annotations
 
