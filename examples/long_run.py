@@ -13,7 +13,8 @@ with tempfile.TemporaryDirectory() as folder:
     checkpoint = Path(folder) / "run.npz"
     # `checkpoint` is written every minute and at the end: what a killed process leaves is good for `resume`;
     # `store` keeps draws larger than memory on disk
-    first = mp.sample(density, kernel, draws=500, chains=2, seed=1, checkpoint=checkpoint, store=Path(folder) / "draws.npy")
+    store = Path(folder) / "draws.npy"
+    first = mp.sample(density, kernel, draws=500, chains=2, seed=1, checkpoint=checkpoint, store=store)
 
     # later, in another process: a library density is rebuilt from the file, any other is passed again
     loaded = mp.Trace.load(checkpoint)

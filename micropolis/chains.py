@@ -118,9 +118,7 @@ class ChainJob:
     def _chain(self, rule: NDArray[Any] | None, memory: NDArray[np.float64] | None) -> Any:
         buffers = list(self.buffers.values())
         if self.backend == "c":
-            return compiled_chain(
-                self.kernel, self.options, self.handle, self.bit_generator, buffers, rule, memory
-            )
+            return compiled_chain(self.kernel, self.options, self.handle, self.bit_generator, buffers, rule, memory)
         from .jit import ReadableChain
 
         return ReadableChain(
@@ -128,9 +126,7 @@ class ChainJob:
             compiler=self.backend,
         )  # fmt: skip
 
-    def run(
-        self, draws: NDArray[Any], stats: NDArray[Any], warmup_stats: NDArray[Any], thin: int
-    ) -> None:
+    def run(self, draws: NDArray[Any], stats: NDArray[Any], warmup_stats: NDArray[Any], thin: int) -> None:
         """Warm-up, then sampling, until done, cancelled or failed; the outcome is in `position` and `error`."""
         with self.gate:
             if self.cancelled:

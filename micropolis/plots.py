@@ -26,9 +26,7 @@ class Quantity(NamedTuple):
     reference: NDArray[Any] | None = None
 
 
-def overview(
-    trace: Trace, names: Sequence[str] | None = None, reference: Mapping[str, ArrayLike] | None = None
-) -> Any:
+def overview(trace: Trace, names: Sequence[str] | None = None, reference: Mapping[str, ArrayLike] | None = None) -> Any:
     """Traces and marginal distributions of some parameters.
 
     Parameters

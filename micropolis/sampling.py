@@ -103,7 +103,7 @@ def sample(
         kernel = NUTS()
     if not isinstance(kernel, Kernel):
         raise InputTypeError(f"kernel: expected a kernel such as NUTS(), got {type(kernel).__name__}")
-    plan = {
+    plan: dict[str, Any] = {
         "draws": checks.integer("draws", draws, least=0),
         "warmup": checks.integer("warmup", warmup, least=0),
         "threads": None if threads is None else checks.integer("threads", threads, least=1),
@@ -176,7 +176,7 @@ def resume(
         draws = int(settings["draws"]) - trace.n_draws
         if draws <= 0:
             raise InputError("draws: the run was complete; say how many more draws to make")
-    plan = {
+    plan: dict[str, Any] = {
         "draws": checks.integer("draws", draws, least=0),
         "warmup": int(settings["warmup"]),
         "threads": None if threads is None else checks.integer("threads", threads, least=1),

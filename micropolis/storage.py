@@ -66,7 +66,7 @@ def _memory_map(file: Path, shape: tuple[int, int, int], dtype: Any) -> NDArray[
     """
     temporary = f"{file}.{os.urandom(6).hex()}.tmp"
     try:
-        np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)  # type: ignore[no-untyped-call]
+        np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
         with open(temporary, "r+b") as handle:
             os.posix_fallocate(handle.fileno(), 0, os.path.getsize(temporary))
         os.replace(temporary, file)
@@ -74,5 +74,5 @@ def _memory_map(file: Path, shape: tuple[int, int, int], dtype: Any) -> NDArray[
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    draws: NDArray[Any] = np.lib.format.open_memmap(file, mode="r+")  # type: ignore[no-untyped-call]
+    draws: NDArray[Any] = np.lib.format.open_memmap(file, mode="r+")
     return draws

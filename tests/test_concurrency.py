@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from laws.functions import logp_grad
 
 import micropolis as mp
 
@@ -40,14 +41,6 @@ def traced():
 def compiled():
     pytest.importorskip("numba")
     return mp.Density.from_numba(logp_grad, 3, data=np.array([1.0, 2.0, 3.0]))
-
-
-def logp_grad(x, grad, data):
-    logp = 0.0
-    for i in range(x.size):
-        logp -= 0.5 * (x[i] - data[i]) ** 2
-        grad[i] = data[i] - x[i]
-    return logp
 
 
 EVERY = [pytest.param(lambda d=d: d, id=name) for name, d in densities()] + [
@@ -160,7 +153,9 @@ def test_process_pool_executor():
 def test_joblib():
     joblib = pytest.importorskip("joblib")
     density = mp.densities.Gaussian(np.zeros(3))
-    traces = joblib.Parallel(n_jobs=2)(joblib.delayed(job(density, kernel))() for kernel in (mp.NUTS(), mp.RandomWalk()))
+    traces = joblib.Parallel(n_jobs=2)(
+        joblib.delayed(job(density, kernel))() for kernel in (mp.NUTS(), mp.RandomWalk())
+    )
     for trace, kernel in zip(traces, (mp.NUTS(), mp.RandomWalk()), strict=True):
         np.testing.assert_array_equal(trace.draws, mp.sample(density, kernel, seed=1, **PLAN).draws)
 

@@ -19,7 +19,7 @@ def run(*arguments, folder):
     """A fresh interpreter with the micropolis that the tests use."""
     environment = os.environ | {"PYTHONPATH": str(Path(micropolis.__file__).parents[1]), "MPLBACKEND": "Agg"}
     command = [sys.executable, "-P", "-W", "ignore::UserWarning", *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -52,7 +52,9 @@ def test_start_of_a_wrong_kind(init, error, message):
 
 def test_start_out_of_support_is_named_with_its_value():
     density = mp.Density.from_callable(half_line, dim=1)
-    with pytest.raises(InputError, match=r"chain 1 cannot start at \[-3\.\], where the log density is -inf: outside the"):
+    with pytest.raises(
+        InputError, match=r"chain 1 cannot start at \[-3\.\], where the log density is -inf: outside the"
+    ):
         mp.sample(density, STEP, **SHORT | {"init": [[1.0], [-3.0]]})
     with pytest.raises(InputError, match=r"x: the log density is -inf .* at \[-3\.\]; both must be finite"):
         mp.init(density, [-3.0])
@@ -81,9 +83,7 @@ def test_no_start_found():
 
 
 def test_start_by_name():
-    density = mp.Density.from_numpy(
-        lambda mu, tau: -0.5 * mu**2 - tau, {"mu": mp.Real(), "tau": mp.Positive()}
-    )
+    density = mp.Density.from_numpy(lambda mu, tau: -0.5 * mu**2 - tau, {"mu": mp.Real(), "tau": mp.Positive()})
     one = mp.sample(density, STEP, **SHORT | {"init": {"mu": 0.5, "tau": 2.0}})
     again = mp.sample(density, STEP, **SHORT | {"init": density.parameters.unconstrain({"mu": 0.5, "tau": 2.0})})
     np.testing.assert_array_equal(one.draws, again.draws)

@@ -95,7 +95,7 @@ def test_ctrl_c_in_compiled_chains(warmup, tmp_path):
     trace = mp.sample(DENSE, KERNEL, draws=10**5, store=tmp_path / "draws.npy", **plan)
     assert time.monotonic() - pressed[0] < 0.5
     if warmup:
-        assert 0 == trace.n_draws and 0 < max(state["warmup_done"] for state in trace.adaptation) < warmup
+        assert trace.n_draws == 0 and 0 < max(state["warmup_done"] for state in trace.adaptation) < warmup
         return
     lengths = [trace.n_draws + len(chain["draws"]) for chain in trace.ragged]
     assert 0 < lengths[0] < 10**5 and 0 < lengths[1] < 10**5 and lengths[2] == trace.n_draws == 0

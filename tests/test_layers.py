@@ -21,14 +21,15 @@ tracing_linalg
 autodiff pointers densities data
 protocol
 _diagnostics _metropolis _hamiltonian
+linalg
 adaptation diagnostics jit
 jit_density
 metropolis hamiltonian
 kernels trace_files
 trace
 chains progress storage workers
-starts
-steps sampling
+starts steps
+sampling
 cuda
 plots
 __main__

@@ -56,7 +56,8 @@ static MP_CLONES void welford(size_t dim, double count, const double *x, double 
   }
 }
 
-static MP_CLONES void welford_products(size_t dim, double count, const double *x, const double *mean, double *products) {
+static MP_CLONES void welford_products(size_t dim, double count, const double *x, const double *mean,
+                                       double *products) {
   /* with the new mean, x - old mean = (x - mean) * count / (count - 1) */
   double factor = count > 1.0 ? count / (count - 1.0) : 0.0;
   for (size_t i = 0; i < dim; i++) {
@@ -99,7 +100,7 @@ static void set_dense(size_t dim, double count, const double *products, mp_tunin
 
 /* Double or halve the step from `tuning` until the acceptance of one leapfrog step crosses the target. */
 static MP_CLONES int find_step(const mp_adaptation *rule, mp_tuning *tuning, const mp_density *density, bitgen_t *rng,
-                     const mp_state *state, double *work) {
+                               const mp_state *state, double *work) {
   size_t dim = density->dim, stride = mp_stride(dim);
   const double *x = state->buffers[MP_STATE_X], *grad = state->buffers[MP_STATE_GRAD];
   double logp = *(const double *)state->buffers[MP_STATE_LOGP], logp_new, kinetic;
@@ -183,8 +184,7 @@ static int update_metric(const mp_adaptation *rule, int64_t k, const mp_info *in
  * the final phase tunes the step on the trajectories that sampling will make. */
 static void limit_depth(const mp_adaptation *rule, int64_t k, const mp_info *info, mp_tuning *tuning, double *memory) {
   int64_t *limit = (int64_t *)((char *)tuning + rule->limit_offset), end = rule->early_end / 2, start = end / 2;
-  if (k >= start && k < end)
-    memory[DEPTH_SUM] += (double)*(const int64_t *)((const char *)info + rule->depth_offset);
+  if (k >= start && k < end) memory[DEPTH_SUM] += (double)*(const int64_t *)((const char *)info + rule->depth_offset);
   if (k + 1 == end) {
     int64_t usual = (int64_t)floor(memory[DEPTH_SUM] / (double)(end - start) + 0.5);
     *limit = usual > 2 ? usual - 1 : *limit;

@@ -69,7 +69,7 @@ def recurrence() -> tuple[list[float], list[float]]:
     x = [0.0] * LAYERS
     x[0], x[255] = volume / math.exp(-r * r / 2), r
     for i in range(254, 0, -1):
-        x[i] = math.sqrt(-2 * math.log(volume / x[i + 1] + math.exp(-x[i + 1] ** 2 / 2)))
+        x[i] = math.sqrt(-2 * math.log(volume / x[i + 1] + math.exp(-(x[i + 1] ** 2) / 2)))
     return [v / 2**52 for v in x], [r / x[0], 0.0] + [x[i - 1] / x[i] for i in range(2, LAYERS)]
 
 

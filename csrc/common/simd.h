@@ -50,7 +50,9 @@ MP_INLINE mp_v8 mp_load_tail(const double *p, size_t n) {
 }
 /* The same fold of 8 lanes in memory. A loop tail adds its terms there one by one: scalar accesses behind a vector store
  * are forwarded, a vector load behind scalar stores stalls. */
-MP_INLINE double mp_fold_lanes(const double *s) { return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7])); }
+MP_INLINE double mp_fold_lanes(const double *s) {
+  return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
+}
 MP_INLINE double mp_fold8(mp_v8 s) { return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7])); }
 
 /* dim rounded up to whole vectors: kernels keep their vectors padded with zeros to this length, so that loops have no
