@@ -9,6 +9,7 @@ from ._density import CDensity
 
 Array = NDArray[np.float64]
 
+def ascend(density: CDensity, n_steps: int, x: Array) -> int: ...
 def kernels() -> dict[str, tuple[int, int, int, int]]: ...
 def leapfrog(
     density: CDensity, step_size: float, n_steps: int, inverse_mass: Array, q: Array, p: Array, logp: Array, grad: Array

@@ -18,6 +18,7 @@ from .protocol import DENSE, DIAGONAL, OPTIONS_HEAD, Kernel, Tuning
 RUN, CANCEL, PAUSE = 0, 1, 2
 TICK = 0.05  # seconds between two looks of the main thread at its workers; also the answer time to Ctrl-C
 START_TRIES = 100  # random initial points tried before giving up, as in Stan
+ASCENT_STEPS = 200  # evaluations at most; posteriordb's worst starts, at a log density of -1e8, take 50
 
 
 @functools.cache
@@ -99,13 +100,21 @@ class ChainJob:
         return int(self._chain(None, None).init_state(scratch))
 
     def random_start(self) -> int:
-        """A point uniform on (-2, 2) in each coordinate with a finite log density and gradient. An mp_status."""
+        """A point uniform on (-2, 2) in each coordinate with a finite log density and gradient. An mp_status.
+
+        A chain that is to find its own step size then leaves it uphill, where the log density climbs steeply.
+        """
         rng = np.random.Generator(self.bit_generator)
         status = protocol.BAD_START
         for _ in range(START_TRIES):
             status = self.evaluate_start(rng.uniform(-2.0, 2.0, self.density.dim))
             if status != protocol.BAD_START:
                 break
+        if status == protocol.OK and self.warmup > 0 and self.rule is not None and self.rule[0]["find_step"]:
+            # off the cliff first: a metric learned there may not recover before warm-up ends
+            point = self.buffers["x"].copy()
+            status = _compiled("hamiltonian").ascend(self.handle, ASCENT_STEPS, point)
+            return protocol.DENSITY_FATAL if status else self.evaluate_start(point)
         return status
 
     def failure(self) -> BaseException:

@@ -55,7 +55,8 @@ def sample(
         Number of chains, at least 1; each has its own random stream, spawned from `seed`.
     init : None, array (dim,) or (chains, dim), or mapping
         Initial points on the unconstrained scale, or ``{name: value}`` on the constrained one. None: uniform on
-        (-2, 2) in every coordinate, drawn again until the log density is finite.
+        (-2, 2) in every coordinate, drawn again until the log density is finite; a kernel that finds its step size
+        in warm-up then leaves places where the log density climbs steeply, by some ten evaluations uphill.
     seed : None, int, sequence of int, SeedSequence, BitGenerator or Generator
         Draws are the same for any number of threads.
     threads : int, optional
