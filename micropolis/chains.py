@@ -109,7 +109,7 @@ class ChainJob:
             return compiled_chain(
                 self.kernel, self.options, self.handle, self.bit_generator, buffers, rule, memory
             )
-        from .jit import ReadableChain
+        from .readable import ReadableChain
 
         return ReadableChain(
             self.kernel, self.options, self.scale, self.density, self.handle, self.bit_generator, buffers, rule, memory,
