@@ -38,12 +38,20 @@ class Chain(NamedTuple):
 
 
 def make_chain(
-    jit: Callable[..., Any], kernel: type[Kernel], density: Evaluate, random: Random, leapfrog: Callable[..., Any]
+    jit: Callable[..., Any], entry: Callable[..., Any], kernel: type[Kernel], density: Evaluate, random: Random
 ) -> Chain:
-    """Warm-up and the loop over draws around the readable step of `kernel`: the source of csrc/common/chain.c."""
+    """Warm-up and the loop over draws around the readable step of `kernel`: the readable csrc/common/chain.c.
+
+    `jit` compiles what is called from inside, `entry` the outermost functions.
+    """
     assert kernel.make_step is not None
-    step, warmup = kernel.make_step(jit, density, random), make_warmup(jit, leapfrog, random)
-    accept = kernel.accept_statistic
+    step = kernel.make_step(jit, density, random)
+    warmup = make_warmup(jit, make_leapfrog(jit, density.logp_grad), random)
+    warmup_start, warmup_update, accept = warmup.start, warmup.update, kernel.accept_statistic
+
+    @entry
+    def start(rule, options, scale, data, rng, state, memory, work):  # type: ignore[no-untyped-def]
+        return warmup_start(rule, options, scale, data, rng, state, memory, work)
 
     @jit
     def adapt(rule, k, info, options, scale, data, rng, state, memory, work):  # type: ignore[no-untyped-def]
@@ -53,10 +61,8 @@ def make_chain(
     def keep(rule, k, info, options, scale, data, rng, state, memory, work):  # type: ignore[no-untyped-def]
         return OK
 
-    warmup_update = warmup.update
-
     def make_run(between: Callable[..., Any]) -> Any:
-        @jit
+        @entry
         def run(  # type: ignore[no-untyped-def]
             options, scale, table, data, rng, state, work, rule, memory, warmup_work, thin, draws, stats, first,
             start, stop, control, progress,
@@ -90,7 +96,7 @@ def make_chain(
 
         return run
 
-    return Chain(warmup.start, make_run(adapt), make_run(keep))
+    return Chain(start, make_run(adapt), make_run(keep))
 
 
 # -- the compilers ---------------------------------------------------------------------------------------------------
@@ -102,10 +108,11 @@ def identity(function: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=1)
-def numba_compiler() -> Any:
-    """numba.njit without the GIL, and 1 / 0 = inf as in C."""
+def numba_compilers() -> tuple[Any, Any]:
+    """numba.njit without the GIL and with 1 / 0 = inf as in C: for functions called from compiled code, and from Python."""
     numba = checks.extra("numba", "numba", "backend='numba'")
-    return functools.partial(numba.njit, nogil=True, error_model="numpy")
+    entry = functools.partial(numba.njit, nogil=True, error_model="numpy")
+    return functools.partial(entry, no_cpython_wrapper=True, no_cfunc_wrapper=True), entry
 
 
 @functools.lru_cache(maxsize=8)
@@ -142,9 +149,9 @@ def _interpreted(handle: Any) -> Evaluate:
 @functools.lru_cache(maxsize=64)
 def _numba_chain(kernel: type[Kernel], function: Any) -> Chain:
     """The compiled chain of a kernel class and a density's `numba_function` (None: called by its pointers)."""
-    jit = numba_compiler()
+    jit, entry = numba_compilers()
     density = pointer_calls() if function is None else with_code(jit, function)
-    return make_chain(jit, kernel, density, generator_random(jit), make_leapfrog(jit, density.logp_grad))
+    return make_chain(jit, entry, kernel, density, generator_random(jit))
 
 
 class ReadableChain:
@@ -236,9 +243,9 @@ class ReadableChain:
     def _run(self, call: Callable[[Chain, Any], Any]) -> int:
         if self._compiler == "python":
             density = _interpreted(self._handle)
-            random, leapfrog = generator_random(identity), make_leapfrog(identity, density.logp_grad)
+            chain = make_chain(identity, identity, type(self._kernel), density, generator_random(identity))
             with np.errstate(all="ignore"):
-                return int(call(make_chain(identity, type(self._kernel), density, random, leapfrog), None))
+                return int(call(chain, None))
         from numba.core.errors import NumbaError
 
         function = getattr(self._density, "numba_function", None)
