@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ..linalg import make_linalg
-from ..protocol import DENSE
 from .rule import METRIC_COVARIANCE, METRIC_DENSE, METRIC_GRADIENT
 
 
@@ -77,15 +76,17 @@ def make_estimator(jit: Callable[..., Any]) -> tuple[Any, Any, Any, Any, Any]:
                 scale[i] = math.sqrt(variance)
 
     @jit
-    def set_dense(dim, count, products, options, scale, work):  # type: ignore[no-untyped-def]
+    def set_dense(dim, count, products, scale, work):  # type: ignore[no-untyped-def]
+        """Whether the estimate is positive definite and taken; otherwise nothing changes."""
         shrink, floor = count / (count + 5.0), 1e-3 * (5.0 / (count + 5.0))
         factor = work[: dim * dim]
         for i in range(dim):
             for j in range(i + 1):
                 factor[i * dim + j] = shrink * (products[i * dim + j] / (count - 1.0))
             factor[i * dim + i] += floor
-        if cholesky(dim, factor):  # a matrix that is not positive definite changes nothing
-            copy(factor, scale[: dim * dim])
-            options.metric = DENSE
+        if not cholesky(dim, factor):
+            return False
+        copy(factor, scale[: dim * dim])
+        return True
 
     return uses_gradients, becomes_dense, add_draw, set_diagonal, set_dense

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..jit import Random
-from ..protocol import OK
+from ..protocol import DENSE, OK
 from .dual_averaging import (
     HEAD,
     LOG_STEP,
@@ -102,7 +102,8 @@ def make_warmup(jit: Callable[..., Any], leapfrog: Callable[..., Any], random: R
         if dense and not early:
             if count < 10.0 or not (switched or last):
                 return False
-            set_dense(dim, count, foreground[4 * dim :], options, scale, work)
+            if set_dense(dim, count, foreground[4 * dim :], scale, work):
+                options.metric = DENSE
             return True
         if (gradients and count < 3.0) or (not gradients and not switched):
             return False
