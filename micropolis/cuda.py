@@ -31,7 +31,7 @@ checks.extra("numba_cuda", "cuda", "backend='cuda'")
 cuda: Any = checks.extra("numba.cuda", "cuda", "backend='cuda'")
 
 THREADS_PER_BLOCK = 64
-FIRST_BLOCK = 16  # draws of the first launch; later ones take between SHORT and LONG seconds, so that Ctrl-C is answered
+FIRST_BLOCK = 16  # draws of the first launch; later ones take SHORT to LONG seconds, so that Ctrl-C is answered
 SHORT, LONG = 0.1, 0.5
 
 
@@ -134,13 +134,15 @@ class _Phase:
         kernels = _compiled(type(first.kernel), function)
         self.kernel, n = kernels[0 if self.adapting else 1], len(jobs)
         rule = first.rule if self.adapting else np.zeros(1, dtype=ADAPTATION)
-        memory = [job.memory if self.adapting else np.zeros(1) for job in jobs]
+        memory = [np.zeros(1) if job.memory is None else job.memory for job in jobs]
         self.data = 0.0 if data is None else _on_device(data)
         self.table, self.rule = cuda.to_device(_nonempty(first.kernel.table())), cuda.to_device(rule)
         self.options = cuda.to_device(np.concatenate([job.options for job in jobs]))
         self.scale = cuda.to_device(np.stack([job.scale for job in jobs]))
         self.rng = cuda.to_device(np.stack([_words(job) for job in jobs]))
-        self.state = tuple(cuda.to_device(np.stack(rows)) for rows in zip(*(job.buffers.values() for job in jobs)))
+        self.state = tuple(
+            cuda.to_device(np.stack(rows)) for rows in zip(*(job.buffers.values() for job in jobs), strict=True)
+        )
         self.memory = cuda.to_device(np.stack(memory))
         self.work = cuda.device_array((n, first.kernel.n_work(), self.dim))
         self.warmup_work = cuda.device_array((n, work_size(self.dim) if self.adapting else 1))
@@ -159,7 +161,7 @@ class _Phase:
 
     def go(self) -> bool:
         """Launch blocks of draws until all chains are done: True, or False where one failed or all were cancelled."""
-        block, n = FIRST_BLOCK, len(self.jobs)
+        block = FIRST_BLOCK
         while any(job.position < self.stop for job in self.jobs):
             began = time.perf_counter()
             start = np.array([job.position for job in self.jobs])
@@ -185,9 +187,7 @@ class _Phase:
     def _launch(self, start: NDArray[np.int64], stop: NDArray[np.int64], block: int) -> int | None:
         """Draws start .. stop - 1 of every chain; the first chain that failed."""
         n = len(self.jobs)
-        kept = np.zeros((n, 0, 0)) if self.draws is None else np.zeros((n, block, self.dim), self.draws.dtype)
-        if self.draws is None:
-            kept = np.zeros((n, 1, 0))
+        kept = np.zeros((n, 1, 0)) if self.draws is None else np.zeros((n, block, self.dim), self.draws.dtype)
         stats = np.zeros((n, block), dtype=self.stats.dtype)
         progress, status = np.zeros((n, 2), dtype=np.int64), np.zeros(n, dtype=np.int64)
         arrays = [cuda.to_device(array) for array in (kept, stats, start, stop, progress, status)]

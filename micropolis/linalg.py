@@ -116,4 +116,6 @@ def make_linalg(jit: Callable[..., Any]) -> Linalg:
                 row[j] = 0.0
         return True
 
-    return Linalg(copy, dot, dot_sum, lower_product, lower_transpose_product, add_scaled, add_scaled_transpose, cholesky)
+    return Linalg(
+        copy, dot, dot_sum, lower_product, lower_transpose_product, add_scaled, add_scaled_transpose, cholesky
+    )

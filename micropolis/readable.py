@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import checks, protocol
+from . import checks
 from .adaptation.rule import ADAPTATION
 from .adaptation.windows import make_warmup, memory_size, work_size
 from .density import Density
@@ -197,8 +197,8 @@ class ReadableChain:
         self._state, self._rng = tuple(buffers), np.random.Generator(bit_generator)
         if adaptation is not None and memory is None:
             memory = np.zeros(memory_size(int(adaptation[0]["metric_rule"]), density.dim))
-        self.memory, self.error = memory, None
-        self._arrays: tuple[Any, ...] | None = None
+        self.memory = memory
+        self.error: BaseException | None = None
 
     def init_state(self, grad: NDArray[np.float64]) -> int:
         """Fill logp and grad from x; `grad` is the state's buffer or scratch. An mp_status."""

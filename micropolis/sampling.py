@@ -321,6 +321,7 @@ class _Run:
         interrupted = False
         with ThreadPoolExecutor(self.workers, thread_name_prefix="micropolis") as pool:
             futures = [pool.submit(task) for task in work]
+            futures *= len(self.jobs) // len(futures)  # one for each chain, also where one worker drives all
             try:
                 interrupted = self._watch(futures)
             finally:

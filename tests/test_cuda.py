@@ -94,7 +94,8 @@ print("typed")
 
 def run(code, simulator):
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": str(simulator)}
-    ended = subprocess.run([sys.executable, "-P", "-c", PRELUDE + code], capture_output=True, text=True, env=environment)
+    command = [sys.executable, "-P", "-c", PRELUDE + code]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert ended.returncode == 0, ended.stderr[-3000:]
     return ended.stdout.strip()
 

@@ -210,7 +210,12 @@ def test_an_error_of_a_python_density(backend):
 
     with pytest.raises(DensityError, match="too far"):
         sample(
-            mp.Density.from_callable(fail, 1), mp.RandomWalk(target_accept=None), backend, warmup=0, draws=500, init=[0.0]
+            mp.Density.from_callable(fail, 1),
+            mp.RandomWalk(target_accept=None),
+            backend,
+            warmup=0,
+            draws=500,
+            init=[0.0],
         )
 
 
