@@ -1,6 +1,6 @@
 """In-place build: run meson in build/inplace and copy the extension modules next to their Python package.
 
-    python setup.py            # then `PYTHONPATH=. python` uses the checkout
+After `python setup.py`, `PYTHONPATH=. python -P` uses the checkout.
 """
 
 import json

@@ -42,6 +42,14 @@ cdef extern from "densities/densities.h" nogil:
     const mp_density mp_logistic_regression
     const mp_density mp_casadi
 
+cdef extern from "common/simd.h" nogil:
+    const char *mp_simd_level()
+
+
+def simd_level():
+    """The instruction set that hot functions use on this machine."""
+    return mp_simd_level().decode()
+
 
 def library():
     """Addresses of the compiled targets' mp_density templates, by name."""

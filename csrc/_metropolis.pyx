@@ -22,17 +22,15 @@ cdef extern from "metropolis/langevin.h" nogil:
     int mp_langevin_step(const void *, const mp_density *, bitgen_t *, mp_state *, double *, mp_info *)
 
 
-cdef extern from "common/ziggurat_tables.h":
-    const double ziggurat_r
-    const unsigned long long ziggurat_k[256]
-    const double ziggurat_w[256]
-    const double ziggurat_f[256]
+cdef extern from "common/ziggurat.h":
+    const unsigned long long mp_ziggurat_k[256]
+    const double mp_ziggurat_w[256]
 
 
 def ziggurat():
-    """Tables of the normal ziggurat for the readable source (micropolis/sfc64.py): r, k, w, f."""
-    return (ziggurat_r, np.array([ziggurat_k[i] for i in range(256)], dtype=np.int64),
-            np.array([ziggurat_w[i] for i in range(256)]), np.array([ziggurat_f[i] for i in range(256)]))
+    """Acceptance bounds and widths of the layers of the normal ziggurat, for the readable source."""
+    return (np.array([mp_ziggurat_k[i] for i in range(256)], dtype=np.int64),
+            np.array([mp_ziggurat_w[i] for i in range(256)]))
 
 
 def kernels():

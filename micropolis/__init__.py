@@ -6,9 +6,35 @@ A NumPy function goes in, a compiled chain runs, arrays come out.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 __version__ = "0.1.0"
+
+
+def _hand_over() -> None:
+    """Let the installed package serve where this one is a checkout that was never compiled.
+
+    `python -m micropolis` in a checkout finds the source folder before what `pip install .` has made.
+    """
+    import os
+    import sys
+
+    for folder in sys.path:
+        candidate = os.path.join(folder or os.getcwd(), "micropolis")
+        if os.path.isdir(candidate) and not os.path.samefile(candidate, __path__[0]):
+            here, __path__[:] = __path__[:], [candidate]
+            if importlib.util.find_spec(f"{__name__}._density"):
+                return
+            __path__[:] = here
+    raise ImportError(
+        f"{__path__[0]} is a checkout without its compiled modules: run `pip install .`, or `python setup.py` to build "
+        "in place"
+    )
+
+
+if importlib.util.find_spec(f"{__name__}._density") is None:
+    _hand_over()
 
 # public name -> module that has it; loaded on first use, so that `import micropolis` costs next to nothing
 _PUBLIC = {

@@ -103,7 +103,7 @@ class TracedDensity(Density):
                 contracted = ca.sum1(ca.vec(m * ca.jacobian(gradient, x)))
                 inputs, output = [x, m], ca.gradient(contracted, x)
             self._functions[name] = ca.Function(name, inputs, [ca.densify(output)])
-            self._handle = None
+            self._handles = {}
 
     def hessian(self, x: ArrayLike) -> Array:
         self.prepare("hessian")
@@ -134,7 +134,7 @@ class TracedDensity(Density):
             self.dim,
             user_data=data.ctypes.data,
             keep_alive=(data, alive),
-            **{name: template[name] for name in self._functions},
+            **{name: template[name] for name in self._functions},  # type: ignore[arg-type]
         )
 
     def __getstate__(self) -> dict[str, Any]:

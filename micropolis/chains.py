@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import threading
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,16 @@ from numpy.typing import NDArray
 
 from . import protocol
 from .density import Density
-from .protocol import DENSE, DIAGONAL, Kernel, Tuning
+from .protocol import DENSE, DIAGONAL, OPTIONS_HEAD, Kernel, Tuning
 
 RUN, CANCEL, PAUSE = 0, 1, 2
+TICK = 0.05  # seconds between two looks of the main thread at its workers; also the answer time to Ctrl-C
 START_TRIES = 100  # random initial points tried before giving up, as in Stan
+
+
+@functools.cache
+def _compiled(family: str) -> ModuleType:
+    return importlib.import_module(f"micropolis._{family}")
 
 
 def compiled_chain(
@@ -22,8 +30,7 @@ def compiled_chain(
     adaptation: NDArray[Any] | None, memory: NDArray[np.float64] | None,
 ) -> Any:  # fmt: skip
     """The C chain of a kernel."""
-    module = importlib.import_module(f"micropolis._{kernel.family}")
-    return module.Chain(kernel.name, options, density, bit_generator, buffers, adaptation, memory)
+    return _compiled(kernel.family).Chain(kernel.name, options, density, bit_generator, buffers, adaptation, memory)
 
 
 class ChainJob:
@@ -56,6 +63,11 @@ class ChainJob:
         self.started = False
         self.warmup, self.warmup_done, self.position = warmup, 0, 0
         self.error: BaseException | None = None
+        self.fatal = False  # whether `error` came from the density
+        self.cancelled = False
+        self.idle = threading.Event()  # not between begin and end of `run`
+        self.idle.set()
+        self.gate = threading.Lock()  # a chain does not begin while its snapshot is taken
         self.paused = threading.Event()
         self.pending: dict[str, Any] | None = None
 
@@ -106,9 +118,7 @@ class ChainJob:
     def _chain(self, rule: NDArray[Any] | None, memory: NDArray[np.float64] | None) -> Any:
         buffers = list(self.buffers.values())
         if self.backend in ("c", "cuda"):  # what comes before the first draw of a CUDA chain happens on the host
-            return compiled_chain(
-                self.kernel, self.options, self.handle, self.bit_generator, buffers, rule, memory
-            )
+            return compiled_chain(self.kernel, self.options, self.handle, self.bit_generator, buffers, rule, memory)
         from .readable import ReadableChain
 
         return ReadableChain(
@@ -116,10 +126,12 @@ class ChainJob:
             compiler=self.backend,
         )  # fmt: skip
 
-    def run(
-        self, draws: NDArray[Any], stats: NDArray[Any], warmup_stats: NDArray[Any], thin: int
-    ) -> None:
+    def run(self, draws: NDArray[Any], stats: NDArray[Any], warmup_stats: NDArray[Any], thin: int) -> None:
         """Warm-up, then sampling, until done, cancelled or failed; the outcome is in `position` and `error`."""
+        with self.gate:
+            if self.cancelled:
+                return
+            self.idle.clear()
         try:
             if self.warm and not self._phase(None, warmup_stats, self.warmup, 1):
                 return
@@ -127,9 +139,37 @@ class ChainJob:
             self._phase(draws, stats, len(stats), thin)
         except BaseException as error:  # handed to the main thread, which raises it with the draws
             self.error = error
+        finally:
+            self.idle.set()
+
+    def cancel(self) -> None:
+        """Stop before the next draw."""
+        with self.gate:
+            self.cancelled = True  # what stays when a pause takes the flag
+        self.control[0] = CANCEL
+
+    def record(self) -> dict[str, Any]:
+        """`snapshot` from another thread: a running chain stops between two draws to write it."""
+        with self.gate:
+            if self.idle.is_set():
+                return self.snapshot()
+            self.paused.clear()
+            self.control[0] = PAUSE
+        if self.cancelled:
+            self.control[0] = CANCEL
+        while not self.paused.wait(TICK):
+            if self.idle.is_set():
+                return self.snapshot()
+        record, self.pending = self.pending, None
+        assert record is not None
+        return record
 
     def _phase(self, draws: NDArray[Any] | None, stats: NDArray[Any], stop: int, thin: int) -> bool:
+        # the work area is sized by the user's options, not by what a warm-up that goes on has lowered
+        lowered = self._own_options()
+        self.keep_alive = self.kernel.fill_options(self.options[0], self.density.dim)
         chain = self._chain(self.rule if self.warm else None, self.memory if self.warm else None)
+        self._set_options(lowered)
         status = protocol.OK
         if self.warm:
             self.memory = chain.memory
@@ -144,12 +184,14 @@ class ChainJob:
                 break
             self.pending = self.snapshot()
             self.control[0] = RUN
+            if self.cancelled:
+                self.control[0] = CANCEL
             self.paused.set()
             status = protocol.OK
         if self.warm:
             self.warmup_done = self.position
         if status == protocol.DENSITY_FATAL:
-            self.error = getattr(chain, "error", None) or self.failure()
+            self.error, self.fatal = getattr(chain, "error", None) or self.failure(), True
         if status != protocol.OK:
             return False
         if self.warm:
@@ -158,6 +200,15 @@ class ChainJob:
         return True
 
     # -- what a later run needs ----------------------------------------------------------------------------------
+
+    def _own_options(self) -> dict[str, Any]:
+        """The kernel's own options, less pointers: warm-up may have changed them for a while."""
+        names = (self.options.dtype.names or ())[len(OPTIONS_HEAD) :]
+        return {name: self.options[0][name].item() for name in names if self.options.dtype[name].kind != "u"}
+
+    def _set_options(self, values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            self.options[0][name] = value
 
     def snapshot(self) -> dict[str, Any]:
         """State, random stream, tuning and warm-up memory, copied."""
@@ -172,6 +223,7 @@ class ChainJob:
                 "step_size": tuning.step_size,
                 "metric": tuning.metric,
                 "scale": tuning.scale,
+                "options": self._own_options(),
                 "warm": self.warm,
                 "started": self.started,
                 "warmup": self.warmup,
@@ -185,6 +237,7 @@ class ChainJob:
         for name, buffer in self.buffers.items():
             buffer[...] = state[name]
         self.set_tuning(Tuning(adaptation["step_size"], adaptation["metric"], np.asarray(adaptation["scale"])))
+        self._set_options(adaptation["options"])
         self.warm, self.started = bool(adaptation["warm"]), bool(adaptation["started"])
         self.position = self.warmup_done = int(adaptation["warmup_done"])
         if not self.warm:

@@ -35,12 +35,21 @@ def real(name: str, value: Any, above: float = -np.inf, below: float = np.inf) -
     if below < np.inf:
         expected += f" and < {below:g}" if above > -np.inf else f" < {below:g}"
     try:
+        if isinstance(value, str | bytes):  # float() would read them
+            raise TypeError
         number = float(value)
     except (TypeError, ValueError):
         raise InputTypeError(f"{name}: expected {expected}, got {value!r}") from None
     if not (np.isfinite(number) and above < number < below):
         raise InputError(f"{name}: expected {expected}, got {value!r}")
     return number
+
+
+def choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """`value`, one of the strings `choices`."""
+    if not (isinstance(value, str) and value in choices):
+        raise InputError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")
+    return value
 
 
 def numbers(name: str, value: Any) -> NDArray[np.float64]:

@@ -107,6 +107,11 @@ def run_jobs(
     for job in jobs:
         if not isinstance(job.bit_generator, np.random.SFC64):
             raise KernelError(f"backend='cuda': needs SFC64 streams, got {type(job.bit_generator).__name__}")
+    for job in jobs:
+        with job.gate:
+            if job.cancelled:
+                return
+            job.idle.clear()
     try:
         warm = [job for job in jobs if job.warm]
         if warm and not _Phase(warm, None, warmup_stats, 1).go():
@@ -115,9 +120,12 @@ def run_jobs(
             job.warm, job.position, job.memory = False, 0, None
             job.progress[0] = 0
         _Phase(jobs, draws, stats, thin).go()
-    except BaseException as error:  # handed to the main thread, which raises it with the draws
+    except BaseException as error:  # noqa: BLE001 - handed to the main thread, which raises it with the draws
         for job in jobs:
             job.error = error
+    finally:
+        for job in jobs:
+            job.idle.set()
 
 
 class _Phase:
@@ -173,10 +181,10 @@ class _Phase:
                 for job in self.jobs:
                     if job.control[0] == PAUSE:
                         job.pending = job.snapshot()
-                        job.control[0] = RUN
+                        job.control[0] = CANCEL if job.cancelled else RUN
                         job.paused.set()
             if failed is not None:
-                self.jobs[failed].error = self.jobs[failed].failure()
+                self.jobs[failed].error, self.jobs[failed].fatal = self.jobs[failed].failure(), True
             if failed is not None or CANCEL in requests:
                 return False
             seconds = time.perf_counter() - began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -57,22 +58,26 @@ class Density:
         self.names = tuple(names) if names is not None else tuple(f"x[{i}]" for i in range(self.dim))
         if len(self.names) != self.dim:
             raise InputError(f"names: expected {self.dim} names, got {len(self.names)}")
-        self._handle: CDensity | None = None
+        self._handles: dict[int, CDensity] = {}
 
     def _bind(self) -> CDensity:
         """A fresh C density for use by one thread."""
-        raise InputTypeError(f"{type(self).__name__} is abstract: use Density.from_numpy, from_numba, from_pointer or from_callable")
+        raise InputTypeError(
+            f"{type(self).__name__} is abstract: use Density.from_numpy, from_numba, from_pointer or from_callable"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handle": None}
+        return {**self.__dict__, "_handles": {}}
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 
     @property
     def _c(self) -> CDensity:
-        if self._handle is None:
-            self._handle = self._bind()
-        return self._handle
+        # one for each thread: a C density may hold scratch memory, and `step` runs without the interpreter lock
+        thread = threading.get_ident()
+        if thread not in self._handles:
+            self._handles[thread] = self._bind()
+        return self._handles[thread]
 
     def _rows(self, x: ArrayLike) -> tuple[Array, tuple[int, ...]]:
         points = checks.points("x", x, self.dim)
@@ -158,9 +163,9 @@ class Density:
         Parameters
         ----------
         f : callable
-            ``f(x) -> logp`` with x (dim,), or ``f(mu=..., tau=..., ...)`` with the constrained parameters by name: scalars
-            of shape (), arrays of the shape of the parameter. NumPy functions, operators, indexing and loops; data are
-            NumPy arrays from outside. Decisions on values (``if x > 0``) are written with ``np.where``.
+            ``f(x) -> logp`` with x (dim,), or ``f(mu=..., tau=..., ...)`` with the constrained parameters by name:
+            scalars of shape (), arrays of the shape of the parameter. NumPy functions, operators, indexing and loops;
+            data are NumPy arrays from outside. Decisions on values (``if x > 0``) are written with ``np.where``.
         dim : int or mapping of str to Parameter
             Number of coordinates, or ``{"mu": Real(), "tau": Positive(), ...}``: the density is then one over
             unconstrained coordinates, log Jacobians added.
@@ -172,8 +177,8 @@ class Density:
         Raises
         ------
         DensityError
-            If the value is no real scalar, if a line of the code cannot be traced (the message names it), or if the traced
-            value differs from the function's own.
+            If the value is no real scalar, if a line of the code cannot be traced (the message names it), or if the
+            traced value differs from the function's own.
         MissingExtraError
             Without CasADi.
 
@@ -343,27 +348,33 @@ class CallableDensity(Density):
             if len(result) != 2:
                 raise DensityError(f"the log density returned a tuple of {len(result)}, expected (logp, grad)")
             return _scalar(result[0]), self._vector(result[1])
+        logp = _scalar(result)
         if self._grad is not None:
-            return _scalar(result), self._vector(self._grad(x))
+            return logp, self._vector(self._grad(x))
         gradient = np.empty(self.dim)
         for i in range(self.dim):
             ahead, behind = x.copy(), x.copy()
             step = DIFFERENCE_STEP * max(1.0, abs(x[i]))
             ahead[i] += step
             behind[i] -= step
-            gradient[i] = (_scalar(self._f(ahead)) - _scalar(self._f(behind))) / (ahead[i] - behind[i])
-        return _scalar(result), gradient
+            width = ahead[i] - behind[i]  # before the calls: the function may change its argument
+            gradient[i] = (_scalar(self._f(ahead)) - _scalar(self._f(behind))) / width
+        return logp, gradient
 
     def _vector(self, value: Any) -> Array:
-        gradient = np.array(value, dtype=np.float64, order="C")
-        if gradient.shape != (self.dim,):
-            raise DensityError(f"the gradient of the log density has shape {gradient.shape}, expected ({self.dim},)")
-        return gradient
+        given = np.asarray(value)
+        if given.shape != (self.dim,) or given.dtype.kind not in "fiub":
+            raise DensityError(
+                f"the gradient of the log density has shape {given.shape} dtype {given.dtype}, expected ({self.dim},) "
+                "real numbers"
+            )
+        return np.array(given, dtype=np.float64, order="C")
 
 
 def _scalar(value: Any) -> float:
     """A log density value as a float; a size-1 array is accepted, as NumPy code often returns one."""
     array = np.asarray(value)
     if array.size != 1 or array.dtype.kind not in "fiub":
-        raise DensityError(f"the log density returned shape {array.shape} dtype {array.dtype}, expected one real number")
+        got = f"shape {array.shape} dtype {array.dtype}"
+        raise DensityError(f"the log density returned {got}, expected one real number")
     return float(array.reshape(()))

@@ -114,7 +114,7 @@ class NumbaDensity(Density):
 @functools.lru_cache(maxsize=256)
 def _record(*names: str) -> Any:
     """One namedtuple class per set of names: Numba compiles anew for each class."""
-    return namedtuple("data", names)  # type: ignore[misc]
+    return namedtuple("data", names)
 
 
 def _plain_data(name: str, value: Any) -> Any:
@@ -179,7 +179,7 @@ def _load(context: Any, builder: Any, kind: Any, pointer: Any, at: list[int]) ->
         arrayobj.populate_array(array, data=data, shape=shape, strides=strides, itemsize=itemsize, meminfo=None)
         return array._getvalue()
     if isinstance(kind, types.BaseTuple):
-        parts = kind.types  # type: ignore[attr-defined]
+        parts = kind.types
         return context.make_tuple(builder, kind, [_load(context, builder, part, pointer, at) for part in parts])
     if isinstance(kind, types.Boolean):
         return builder.trunc(word(integer), context.get_value_type(kind))

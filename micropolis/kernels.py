@@ -84,7 +84,7 @@ def metropolis_accept(
         got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise InputError(f"out: expected a bool array of shape {shape}, got {got}")
     result = out if out.flags.c_contiguous else np.empty(shape, dtype=np.bool_)
-    _metropolis.accept(rng.bit_generator, *rows, result.reshape(-1).view(np.uint8))
+    _metropolis.accept(rng.bit_generator, rows[0], rows[1], rows[2], rows[3], result.reshape(-1).view(np.uint8))
     if result is not out:
         out[...] = result
     return out

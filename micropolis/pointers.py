@@ -173,7 +173,7 @@ def _user_data(value: Any) -> tuple[int, Any]:
 
 
 class _StanFunctions(ctypes.Structure):
-    """user_data of csrc/densities/bridgestan.c"""
+    """user_data of csrc/densities/bridgestan.c."""
 
     _fields_ = [
         ("log_density_gradient", ctypes.c_void_p),

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from . import checks
+from .errors import InputTypeError, MissingExtraError
 
 PATIENCE = 0.5  # seconds before an unasked-for bar appears
+
+
+def check(wanted: Any) -> None:
+    """Raise unless a bar can be had as `wanted`."""
+    if not isinstance(wanted, bool | np.bool_ | None):
+        raise InputTypeError(f"progress: expected True, False or None, got {wanted!r}")
+    if wanted:
+        checks.extra("tqdm.auto", "all", "progress=True")
 
 
 class Bar:
@@ -25,29 +38,44 @@ class Bar:
         self.began, self.total = time.monotonic(), total
         self.bar: Any = None
         self.wanted = wanted
-        if wanted:
+        if sys.stderr is None:  # a process without a console
+            self.wanted = False
+        elif wanted:
             self._open()
         elif wanted is None and not (sys.stderr.isatty() or "ipykernel" in sys.modules):
             self.wanted = False
 
     def _open(self) -> None:
         tqdm = checks.extra("tqdm.auto", "all", "progress=True")
-        self.bar = tqdm.tqdm(total=self.total, unit="draw", desc="micropolis", leave=bool(self.wanted))
+        with self._harmless():
+            self.bar = tqdm.tqdm(total=self.total, unit="draw", desc="micropolis", leave=bool(self.wanted))
 
     def update(self, done: int, divergent: int) -> None:
         """Move the bar to `done`."""
+        if self.wanted is False:
+            return
         if self.bar is None:
-            if self.wanted is False or time.monotonic() - self.began < PATIENCE:
+            if time.monotonic() - self.began < PATIENCE:
                 return
             try:
                 self._open()
-            except checks.MissingExtraError:
+            except MissingExtraError:
                 self.wanted = False
-                return
-        self.bar.set_postfix(divergent=divergent, refresh=False)
-        self.bar.update(done - self.bar.n)
+        if self.bar is not None:
+            with self._harmless():
+                self.bar.set_postfix(divergent=divergent, refresh=False)
+                self.bar.update(done - self.bar.n)
 
     def close(self) -> None:
         """Leave the bar as it is."""
         if self.bar is not None:
-            self.bar.close()
+            with self._harmless():
+                self.bar.close()
+
+    @contextlib.contextmanager
+    def _harmless(self) -> Iterator[None]:
+        """A closed stderr ends the bar, not the run."""
+        try:
+            yield
+        except (OSError, ValueError):
+            self.bar, self.wanted = None, False

@@ -67,6 +67,8 @@ class Kernel(abc.ABC):
     accept_statistic: ClassVar[str] = "accept_prob"  # the info field that warm-up steers to its target
     # the readable source: make_step(jit, density, random) -> step, see micropolis.readable
     make_step: ClassVar[Callable[..., Any] | None] = None
+    # make_limit(jit) -> limit(rule, k, info, options, memory): what warm-up changes in the kernel's own options
+    make_limit: ClassVar[Callable[..., Any] | None] = None
 
     @abc.abstractmethod
     def tuning(self, dim: int) -> Tuning:
@@ -123,9 +125,9 @@ def hamiltonian_tuning(step_size: float | None, inverse_mass: Any, dim: int) -> 
     if mass.shape != (dim, dim):
         raise InputError(f"inverse_mass: expected shape ({dim},) or ({dim}, {dim}), got {mass.shape}")
     try:
-        if not np.allclose(mass, mass.T, rtol=1e-10, atol=0):
+        if not (np.all(np.isfinite(mass)) and np.allclose(mass, mass.T, rtol=1e-10, atol=0)):
             raise np.linalg.LinAlgError
-        return Tuning(step, DENSE, np.linalg.cholesky(mass))
+        return Tuning(step, DENSE, np.linalg.cholesky(mass).astype(np.float64))
     except np.linalg.LinAlgError:
         raise InputError("inverse_mass: expected a symmetric positive definite matrix") from None
 

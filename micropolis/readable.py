@@ -46,7 +46,13 @@ def make_chain(
     """
     assert kernel.make_step is not None
     step = kernel.make_step(jit, density, random)
-    warmup = make_warmup(jit, make_leapfrog(jit, density.logp_grad), random)
+
+    @jit
+    def no_limit(rule, k, info, options, memory):  # type: ignore[no-untyped-def]
+        pass
+
+    limit = no_limit if kernel.make_limit is None else kernel.make_limit(jit)
+    warmup = make_warmup(jit, make_leapfrog(jit, density.logp_grad), random, limit)
     warmup_start, warmup_update, accept = warmup.start, warmup.update, kernel.accept_statistic
 
     @entry

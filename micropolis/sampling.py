@@ -6,22 +6,22 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import checks, protocol
-from .chains import CANCEL, PAUSE, ChainJob
+from . import checks, starts, storage, workers
+from . import progress as progress_bar
+from .chains import TICK, ChainJob
 from .density import Density
-from .errors import DensityError, InputError, InputTypeError, MicropolisError, SamplingWarning
+from .errors import InputError, InputTypeError, SamplingWarning, TraceWriteError
 from .protocol import Kernel
 from .trace import Trace
 
 BACKENDS = ("auto", "c", "numba", "python", "cuda")
-TICK = 0.05  # seconds between two looks of the main thread at its workers; also the answer time to Ctrl-C
 CHECKPOINT_PERIOD = 60.0
 
 
@@ -103,18 +103,26 @@ def sample(
         kernel = NUTS()
     if not isinstance(kernel, Kernel):
         raise InputTypeError(f"kernel: expected a kernel such as NUTS(), got {type(kernel).__name__}")
-    plan = {
+    plan: dict[str, Any] = {
         "draws": checks.integer("draws", draws, least=0),
         "warmup": checks.integer("warmup", warmup, least=0),
         "threads": None if threads is None else checks.integer("threads", threads, least=1),
-        "thin": checks.integer("thin", thin, least=1),
+        "thin": checks.integer("thin", thin, least=1, most=2**31 - 1),
         "backend": _backend(backend),
     }
     chains = checks.integer("chains", chains, least=1)
-    streams = _streams(seed, chains)
-    jobs = [ChainJob(i, kernel, density, streams[i], plan["warmup"], plan["backend"]) for i in range(chains)]
-    _start(jobs, density, init)
-    return _Run(jobs, density, plan, dtype, store, checkpoint, progress).go()
+    sink = _Sink(dtype, storage.path("store", store), storage.path("checkpoint", checkpoint))
+    progress_bar.check(progress)
+    storage.check((chains, plan["draws"], density.dim), plan["warmup"], kernel.INFO, dtype, sink.store)
+    points = starts.initial_points(density, chains, init)
+    streams = starts.streams(seed, chains)
+    try:
+        jobs = [ChainJob(i, kernel, density, streams[i], plan["warmup"], plan["backend"]) for i in range(chains)]
+        for job in jobs:
+            starts.start(job, points)
+    except MemoryError as error:
+        raise InputError(f"kernel: no memory for {chains} chains of dimension {density.dim}: {error}") from error
+    return _Run(jobs, density, plan, plan["warmup"], sink, progress).go()
 
 
 def resume(
@@ -162,11 +170,13 @@ def resume(
     if not isinstance(trace, Trace):
         raise InputTypeError(f"trace: expected a Trace, got {type(trace).__name__}; load a file by Trace.load")
     settings = trace.settings
+    if trace.adaptation is None or not {"draws", "warmup", "backend"} <= settings.keys():
+        raise InputError("trace: expected one that sample or resume made, got one without what a resumed run needs")
     if draws is None:
         draws = int(settings["draws"]) - trace.n_draws
         if draws <= 0:
             raise InputError("draws: the run was complete; say how many more draws to make")
-    plan = {
+    plan: dict[str, Any] = {
         "draws": checks.integer("draws", draws, least=0),
         "warmup": int(settings["warmup"]),
         "threads": None if threads is None else checks.integer("threads", threads, least=1),
@@ -181,9 +191,16 @@ def resume(
         density = from_recipe(*trace.recipe)
     if not isinstance(density, Density) or density.dim != trace.dim:
         raise InputError(f"density: expected a Density of dimension {trace.dim}, got {density!r}")
+    for i, extra in enumerate(trace.ragged):
+        if len(extra["draws"]) > plan["draws"]:
+            raise InputError(f"draws: chain {i} already has {len(extra['draws'])} more draws; ask for at least these")
+    sink = _Sink(trace.draws.dtype.name, storage.path("store", store), storage.path("checkpoint", checkpoint))
+    warmup = plan["warmup"] if trace.warmup_done < plan["warmup"] else 0
+    progress_bar.check(progress)
+    storage.check((trace.n_chains, plan["draws"], trace.dim), warmup, trace.stats.dtype, sink.dtype, sink.store)
     jobs = []
     for i, (kernel, state, rng, tuning) in enumerate(
-        zip(trace.kernels, trace.states, trace.rng_states, trace.adaptation or [], strict=True)
+        zip(trace.kernels, trace.states, trace.rng_states, trace.adaptation, strict=True)
     ):
         stream: np.random.BitGenerator = getattr(np.random, rng["bit_generator"])()
         stream.state = rng
@@ -191,17 +208,12 @@ def resume(
         job.restore(state, tuning)
         _check_fingerprint(density, state, i)
         jobs.append(job)
-    run = _Run(jobs, density, plan, trace.draws.dtype.name, store, checkpoint, progress)
-    for job, extra in zip(jobs, trace.ragged or [], strict=False):
-        done = min(len(extra["draws"]), plan["draws"])
-        if len(extra["draws"]) > plan["draws"]:
-            raise InputError(f"draws: chain {job.index} already has {len(extra['draws'])} more draws; ask for at least these")
+    run = _Run(jobs, density, plan, warmup, sink, progress)
+    for job, extra in zip(jobs, trace.ragged, strict=False):
+        done = len(extra["draws"])
         run.draws[job.index, :done], run.stats[job.index, :done] = extra["draws"], extra["stats"]
         job.position = done if not job.warm else job.position
-    if trace.warmup_done < plan["warmup"]:
-        run.warmup_stats[:, : trace.warmup_stats.shape[1]] = trace.warmup_stats
-    else:
-        run.warmup_stats = run.warmup_stats[:, :0]
+    run.warmup_stats[:] = trace.warmup_stats[:, :warmup]
     return run.go()
 
 
@@ -216,187 +228,120 @@ def _check_fingerprint(density: Density, state: dict[str, NDArray[Any]], chain: 
 
 
 def _backend(backend: Any) -> str:
-    if backend not in BACKENDS:
-        raise InputError(f"backend: expected one of {', '.join(map(repr, BACKENDS))}, got {backend!r}")
+    checks.choice("backend", backend, BACKENDS)
     if backend in ("numba", "cuda"):
         checks.extra("numba", "numba", f"backend={backend!r}")
     return "c" if backend == "auto" else str(backend)
 
 
-def _streams(seed: Any, chains: int) -> list[np.random.BitGenerator]:
-    """One SFC64 stream per chain: the fastest of NumPy's generators, and one that CUDA threads can run."""
-    if isinstance(seed, np.random.Generator):
-        seed = seed.bit_generator
-    try:
-        sequence: Any = seed.seed_seq if isinstance(seed, np.random.BitGenerator) else seed
-        if not isinstance(sequence, np.random.SeedSequence):
-            sequence = np.random.SeedSequence(sequence)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"seed: expected None, a non-negative integer or a NumPy generator, got {seed!r}") from error
-    return [np.random.SFC64(child) for child in sequence.spawn(chains)]
+class _Sink(NamedTuple):
+    """Where draws and checkpoints go."""
 
-
-def _start(jobs: list[ChainJob], density: Density, init: Any) -> None:
-    """Put every chain at its initial point, or say which one cannot start and why."""
-    points: NDArray[np.float64] | None = None
-    if isinstance(init, Mapping):
-        if density.parameters is None:
-            raise InputTypeError("init: a mapping needs a density with named parameters")
-        points = np.tile(density.parameters.unconstrain(init), (len(jobs), 1))
-    elif init is not None:
-        points = checks.points("init", init, density.dim)
-        if points.ndim > 2 or (points.ndim == 2 and len(points) != len(jobs)):
-            raise InputError(
-                f"init: expected shape ({density.dim},) or ({len(jobs)}, {density.dim}), got {points.shape}"
-            )
-        points = np.broadcast_to(points, (len(jobs), density.dim))
-    for job in jobs:
-        if points is not None and not np.all(np.isfinite(points[job.index])):
-            raise InputError(f"init: expected finite numbers, got {points[job.index]} for chain {job.index}")
-        status = job.random_start() if points is None else job.evaluate_start(points[job.index])
-        if status == protocol.DENSITY_FATAL:
-            cause = job.failure()
-            raise _density_error(job, cause, "at its initial point") from cause
-        if status == protocol.BAD_START:
-            x, logp = job.buffers["x"], float(job.buffers["logp"][0])
-            where = np.array2string(x, threshold=10)
-            if points is None:
-                raise InputError(
-                    f"init: no point with a finite log density and gradient found for chain {job.index} in 100 tries "
-                    f"on (-2, 2); the last was {where}, where the log density is {logp}. Pass init="
-                )
-            problem = "its gradient is not finite" if np.isfinite(logp) else "outside the support"
-            raise InputError(
-                f"init: chain {job.index} cannot start at {where}, where the log density is {logp}: {problem}"
-            )
-
-
-def _density_error(job: ChainJob, cause: BaseException, where: str) -> DensityError:
-    point = getattr(job.handle.target, "where", None) if job.handle.target is not None else None
-    at = "" if point is None else f" at x = {np.array2string(np.asarray(point), threshold=10)}"
-    return DensityError(f"the log density failed in chain {job.index} {where}{at}: {type(cause).__name__}: {cause}")
+    dtype: str
+    store: Path | None
+    checkpoint: Path | None
 
 
 class _Run:
     """One call of sample or resume: the arrays, the workers, and what the main thread does meanwhile."""
 
     def __init__(
-        self, jobs: list[ChainJob], density: Density, plan: dict[str, Any], dtype: str, store: Any, checkpoint: Any,
+        self, jobs: list[ChainJob], density: Density, plan: dict[str, Any], warmup: int, sink: _Sink,
         progress: bool | None,
     ) -> None:  # fmt: skip
-        self.jobs, self.density, self.plan, self.progress = jobs, density, plan, progress
-        self.checkpoint = None if checkpoint is None else Path(checkpoint)
-        if dtype not in ("float64", "float32"):
-            raise InputError(f"dtype: expected 'float64' or 'float32', got {dtype!r}")
-        if self.checkpoint is not None and not self.checkpoint.parent.is_dir():
-            raise InputError(f"checkpoint: the folder of {self.checkpoint} does not exist")
+        self.jobs, self.density, self.plan, self.checkpoint = jobs, density, plan, sink.checkpoint
         shape = (len(jobs), plan["draws"], density.dim)
-        info = jobs[0].kernel.INFO
-        try:
-            self.draws: NDArray[Any] = (
-                np.empty(shape, dtype)
-                if store is None
-                else np.lib.format.open_memmap(store, mode="w+", dtype=dtype, shape=shape)  # type: ignore[no-untyped-call]
-            )
-            # not zeroed: fresh pages from calloc cost ten times as much as what the chain does to fill them
-            self.stats = np.empty(shape[:2], info)
-            self.warmup_stats = np.empty((shape[0], plan["warmup"]), info)
-        except (OSError, ValueError, MemoryError) as error:
-            where = "in memory" if store is None else f"in {store}"
-            raise InputError(f"draws, store: no room for {shape} {dtype} numbers {where}: {error}") from error
-        workers = len(jobs) if plan["threads"] is None else plan["threads"]
-        if plan["threads"] is None:
-            workers = min(workers, len(os.sched_getaffinity(0)))
+        self.draws, self.stats, self.warmup_stats = storage.allocate(
+            shape, warmup, jobs[0].kernel.INFO, sink.dtype, sink.store
+        )
+        threads = len(os.sched_getaffinity(0)) if plan["threads"] is None else plan["threads"]
         serial = density.holds_gil or plan["backend"] == "python"
-        self.workers = 1 if serial else min(workers, len(jobs))
+        self.workers = 1 if serial else min(threads, len(jobs))
+        self.bar = progress_bar.Bar(progress, sum(job.warmup * job.warm + plan["draws"] for job in jobs))
         self.began = time.monotonic()
 
     def go(self) -> Trace:
         if self.plan["backend"] == "cuda":
             from .cuda import run_jobs
 
-            work: list[Callable[[], None]] = [lambda: run_jobs(self.jobs, self.draws, self.stats, self.warmup_stats, self.plan["thin"])]
+            work: list[Callable[[], None]] = [
+                lambda: run_jobs(self.jobs, self.draws, self.stats, self.warmup_stats, self.plan["thin"])
+            ]
         else:
             work = [self._task(job) for job in self.jobs]
         interrupted = False
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="micropolis") as pool:
-            futures = [pool.submit(task) for task in work]
-            futures *= len(self.jobs) // len(futures)  # one for each chain, also where one worker drives all
+        futures: list[Future[None]] = []
+        with workers.pool(self.workers) as pool:
             try:
-                interrupted = self._watch(futures)
+                for task in work:
+                    futures.append(pool.submit(task))
+                self._watch(futures)
+            except KeyboardInterrupt:
+                interrupted = True
             finally:
-                if not all(future.done() for future in futures):
-                    self._raise_flag(CANCEL)
-                    wait(futures)
+                self._cancel()
+                wait(futures)
+                for job in self.jobs:  # a Ctrl-C inside submit() leaves a worker that the pool does not know
+                    job.idle.wait()
         for future in futures:
             future.result()
         trace = self.trace([job.snapshot() for job in self.jobs])
         failed = next((job for job in self.jobs if job.error is not None), None)
-        if self.checkpoint is not None:
-            trace.save(self.checkpoint)
+        try:
+            self._save(trace)
+            if failed is None and not interrupted and self.plan["draws"] > 1:
+                for sentence in trace.diagnose():
+                    warnings.warn(sentence, SamplingWarning, stacklevel=3)
+        except KeyboardInterrupt:
+            pass  # what was drawn is there to return
         if failed is not None:
             self._fail(failed, trace)
-        if not interrupted and self.plan["draws"] > 1:
-            for sentence in trace.diagnose():
-                warnings.warn(sentence, SamplingWarning, stacklevel=3)
         return trace
 
     def _task(self, job: ChainJob) -> Callable[[], None]:
         i, thin = job.index, self.plan["thin"]
 
         def run() -> None:
-            if job.control[0] != CANCEL:
-                job.run(self.draws[i], self.stats[i], self.warmup_stats[i], thin)
+            job.run(self.draws[i], self.stats[i], self.warmup_stats[i], thin)
             if job.error is not None:
-                self._raise_flag(CANCEL)
+                self._cancel()
 
         return run
 
-    def _raise_flag(self, flag: int) -> None:
+    def _cancel(self) -> None:
         for job in self.jobs:
-            job.control[0] = flag
+            job.cancel()
 
-    def _watch(self, futures: list[Future[None]]) -> bool:
-        """Wait for the workers; show progress, write checkpoints, take Ctrl-C. True: interrupted."""
-        from .progress import Bar
-
-        steps = sum(job.warmup * job.warm + self.plan["draws"] for job in self.jobs)
-        bar, saved = Bar(self.progress, steps), time.monotonic()
+    def _watch(self, futures: list[Future[None]]) -> None:
+        """Wait for the workers; show progress and write checkpoints."""
+        saved = time.monotonic()
         try:
             while wait(futures, timeout=TICK).not_done:
                 done = sum(int(job.progress[0]) + (0 if job.warm else job.warmup) for job in self.jobs)
-                bar.update(done, sum(int(job.progress[1]) for job in self.jobs))
+                self.bar.update(done, sum(int(job.progress[1]) for job in self.jobs))
                 if self.checkpoint is not None and time.monotonic() - saved > CHECKPOINT_PERIOD:
-                    self.trace(self._snapshots(futures)).save(self.checkpoint)
+                    self._save(self.trace([job.record() for job in self.jobs]))
                     saved = time.monotonic()
-            return False
-        except KeyboardInterrupt:
-            self._raise_flag(CANCEL)
-            wait(futures)
-            return True
         finally:
-            bar.close()
+            self.bar.close()
 
-    def _snapshots(self, futures: list[Future[None]]) -> list[dict[str, Any]]:
-        """A consistent record of every chain: running ones stop between two draws to write theirs."""
-        records = []
-        for job, future in zip(self.jobs, futures, strict=True):
-            if future.running():
-                job.paused.clear()
-                job.control[0] = PAUSE
-                while not job.paused.wait(TICK) and not future.done():
-                    pass
-            records.append(job.snapshot() if job.pending is None or future.done() else job.pending)
-            job.pending = None
-        return records
+    def _save(self, trace: Trace) -> None:
+        """Write the checkpoint; a full disk is no reason to lose the run."""
+        if self.checkpoint is not None:
+            try:
+                trace.save(self.checkpoint)
+            except TraceWriteError as error:
+                warnings.warn(f"checkpoint: {error}; the run goes on without", SamplingWarning, stacklevel=4)
 
     def trace(self, records: list[dict[str, Any]]) -> Trace:
         """What is complete: chains cut to a common length, the rest in `ragged`."""
         counts = [record["position"] for record in records]
         common = min(counts)
         cut = common < self.plan["draws"]
+        # a memory map may be larger than memory
+        keep = np.asarray if isinstance(self.draws, np.memmap) else np.array
         ragged = [
-            {"draws": np.array(self.draws[i, common:n]), "stats": self.stats[i, common:n].copy()}
+            {"draws": keep(self.draws[i, common:n]), "stats": self.stats[i, common:n].copy()}
             for i, n in enumerate(counts)
         ]
         warmup_stats = self.warmup_stats
@@ -406,7 +351,7 @@ class _Run:
                 warmup_stats[i, record["warmup_done"] :] = np.zeros((), warmup_stats.dtype)
         elapsed = time.monotonic() - self.began
         return Trace(
-            draws=self.draws[:, :common] if not cut else self.draws[:, :common].copy(),
+            draws=keep(self.draws[:, :common]) if cut else self.draws[:, :common],
             stats=self.stats[:, :common] if not cut else self.stats[:, :common].copy(),
             warmup_stats=warmup_stats,
             kernels=tuple(record["kernel"] for record in records),
@@ -426,9 +371,10 @@ class _Run:
     def _fail(self, job: ChainJob, trace: Trace) -> None:
         error = job.error
         assert error is not None
-        phase = "warm-up draw" if job.warm else "draw"
-        if isinstance(error, MicropolisError) and not isinstance(error, DensityError):
+        if not job.fatal:  # memory, a missing extra: not the density
+            vars(error)["trace"] = trace
             raise error
-        wrapped = _density_error(job, error, f"at {phase} {job.position}")
+        phase = "warm-up draw" if job.warm else "draw"
+        wrapped = starts.density_error(job, error, f"at {phase} {job.position}")
         wrapped.trace = trace
         raise wrapped from error

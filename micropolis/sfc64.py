@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ._metropolis import ziggurat
 from .jit import Random
 
@@ -22,7 +24,10 @@ UNIT = 1.0 / 9007199254740992.0  # 2^-53
 @functools.lru_cache(maxsize=8)
 def sfc64_random(jit: Callable[..., Any]) -> Random:
     """normal(stream) and uniform(stream) under the compiler `jit`."""
-    r, k, w, f = ziggurat()
+    k, w = ziggurat()
+    edges = w * 2.0**52  # right ends of the layers
+    f = np.array([1.0] + [math.exp(-0.5 * x * x) for x in edges[1:]])
+    r = float(edges[255])
     inverse_r = 1.0 / r
 
     # Interpreted, int() makes Python integers, which the masks hold to 64 bits; compiled, both do nothing.

@@ -48,6 +48,7 @@ def init(density: Density, x: ArrayLike) -> State:
     >>> mp.init(mp.densities.Gaussian([0.0]), [0.0]).grad
     array([0.])
     """
+    _check_density(density)
     point = checks.points("x", x, density.dim)
     if point.ndim != 1:
         raise InputError(f"x: expected shape ({density.dim},), got {point.shape}")
@@ -55,6 +56,11 @@ def init(density: Density, x: ArrayLike) -> State:
     if not (np.isfinite(logp) and np.all(np.isfinite(grad))):
         raise InputError(f"x: the log density is {logp} and its gradient {grad} at {point}; both must be finite")
     return State(point.copy(), logp, grad)
+
+
+def _check_density(density: Any) -> None:
+    if not isinstance(density, Density):
+        raise InputTypeError(f"density: expected a Density, got {type(density).__name__}")
 
 
 def step(kernel: Kernel, density: Density, rng: np.random.Generator, state: State) -> tuple[State, np.void]:
@@ -87,10 +93,18 @@ def step(kernel: Kernel, density: Density, rng: np.random.Generator, state: Stat
         raise InputTypeError(f"rng: expected a numpy.random.Generator, got {type(rng).__name__}")
     if not isinstance(kernel, Kernel):
         raise InputTypeError(f"kernel: expected a kernel such as HMC(), got {type(kernel).__name__}")
+    _check_density(density)
+    if not isinstance(state, State):
+        raise InputTypeError(f"state: expected a State, made by init, got {type(state).__name__}")
+    if np.shape(state.x) != (density.dim,) or np.shape(state.grad) != (density.dim,):
+        raise InputError(
+            f"state: expected x and grad of shape ({density.dim},), got {np.shape(state.x)} and {np.shape(state.grad)}"
+        )
     tuning = kernel.tuning(density.dim)
     scale = np.ascontiguousarray(tuning.scale, dtype=np.float64)
     options = np.zeros(1, dtype=kernel.OPTIONS)
-    options[0]["step_size"], options[0]["metric"], options[0]["scale"] = tuning.step_size, tuning.metric, scale.ctypes.data
+    options[0]["step_size"], options[0]["metric"] = tuning.step_size, tuning.metric
+    options[0]["scale"] = scale.ctypes.data
     keep_alive = kernel.fill_options(options[0], density.dim)
     buffers = {
         buffer.name: np.array(getattr(state, buffer.name), dtype=buffer.dtype).reshape(buffer.shape(density.dim))
@@ -103,6 +117,8 @@ def step(kernel: Kernel, density: Density, rng: np.random.Generator, state: Stat
     del keep_alive, scale
     if status == protocol.DENSITY_FATAL:
         cause = density._c.failure(status, buffers["x"])
+        if isinstance(cause, KeyboardInterrupt):
+            raise cause
         raise DensityError(f"the log density failed: {type(cause).__name__}: {cause}") from cause
     return (
         State(

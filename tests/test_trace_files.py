@@ -86,7 +86,7 @@ def test_flipped_bits_are_found_or_harmless(tmp_path):
         try:
             assert_same(tree(rows=20), trace_files.read(flipped))
         except TraceFileError as error:
-            assert "flipped.npz" in str(error)
+            assert "flipped.npz" in str(error)  # noqa: PT017 most flips raise, some are harmless
             found += 1
     assert found > 200  # most of the file is data under a checksum
 

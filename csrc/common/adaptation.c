@@ -14,7 +14,19 @@
 #include "hamiltonian/integrators.h"
 
 /* The head of the memory; two estimators follow it. */
-enum { LOG_STEP, LOG_STEP_MEAN, ERROR_MEAN, ANCHOR, N_STEPS, WINDOW, METRIC_SET, N_FOREGROUND, N_BACKGROUND, HEAD = 16 };
+enum {
+  LOG_STEP,
+  LOG_STEP_MEAN,
+  ERROR_MEAN,
+  ANCHOR,
+  N_STEPS,
+  WINDOW,
+  METRIC_SET,
+  N_FOREGROUND,
+  N_BACKGROUND,
+  DEPTH_SUM,
+  HEAD = 16
+};
 
 static int uses_gradients(const mp_adaptation *rule) {
   return rule->metric_rule == MP_METRIC_GRADIENT || rule->metric_rule == MP_METRIC_DENSE;
@@ -44,7 +56,8 @@ static MP_CLONES void welford(size_t dim, double count, const double *x, double 
   }
 }
 
-static MP_CLONES void welford_products(size_t dim, double count, const double *x, const double *mean, double *products) {
+static MP_CLONES void welford_products(size_t dim, double count, const double *x, const double *mean,
+                                       double *products) {
   /* with the new mean, x - old mean = (x - mean) * count / (count - 1) */
   double factor = count > 1.0 ? count / (count - 1.0) : 0.0;
   for (size_t i = 0; i < dim; i++) {
@@ -71,12 +84,13 @@ static MP_CLONES void set_diagonal(size_t dim, int gradients, double count, cons
   }
 }
 
-/* S with S S' = n/(n+5) cov + 1e-3 * 5/(n+5) I (Stan); unchanged when not positive definite. */
+/* S with S S' = n/(n+5) cov + 1e-3 * 5/(n+5) diag(cov): Stan's shrinkage, in the units of each coordinate instead of 1;
+ * unchanged when not positive definite. */
 static void set_dense(size_t dim, double count, const double *products, mp_tuning *tuning, double *work) {
   double shrink = count / (count + 5.0), floor = 1e-3 * (5.0 / (count + 5.0));
   for (size_t i = 0; i < dim; i++) {
     for (size_t j = 0; j <= i; j++) work[i * dim + j] = shrink * (products[i * dim + j] / (count - 1.0));
-    work[i * dim + i] += floor;
+    work[i * dim + i] += floor * (products[i * dim + i] / (count - 1.0));
   }
   if (mp_cholesky(dim, work, work) == 0) { /* row by row in place: each row is read before it is written */
     memcpy(tuning->scale, work, dim * dim * sizeof *work);
@@ -86,7 +100,7 @@ static void set_dense(size_t dim, double count, const double *products, mp_tunin
 
 /* Double or halve the step from `tuning` until the acceptance of one leapfrog step crosses the target. */
 static MP_CLONES int find_step(const mp_adaptation *rule, mp_tuning *tuning, const mp_density *density, bitgen_t *rng,
-                     const mp_state *state, double *work) {
+                               const mp_state *state, double *work) {
   size_t dim = density->dim, stride = mp_stride(dim);
   const double *x = state->buffers[MP_STATE_X], *grad = state->buffers[MP_STATE_GRAD];
   double logp = *(const double *)state->buffers[MP_STATE_LOGP], logp_new, kinetic;
@@ -165,6 +179,19 @@ static int update_metric(const mp_adaptation *rule, int64_t k, const mp_info *in
   return 1;
 }
 
+/* From the middle of the early phase to the final one, trajectories are one doubling shorter than they were before. Half
+ * a U-turn is where a draw is least correlated with the last one, which is what the estimators want, at half the price;
+ * the final phase tunes the step on the trajectories that sampling will make. */
+static void limit_depth(const mp_adaptation *rule, int64_t k, const mp_info *info, mp_tuning *tuning, double *memory) {
+  int64_t *limit = (int64_t *)((char *)tuning + rule->limit_offset), end = rule->early_end / 2, start = end / 2;
+  if (k >= start && k < end) memory[DEPTH_SUM] += (double)*(const int64_t *)((const char *)info + rule->depth_offset);
+  if (k + 1 == end) {
+    int64_t usual = (int64_t)floor(memory[DEPTH_SUM] / (double)(end - start) + 0.5);
+    *limit = usual > 2 ? usual - 1 : *limit;
+  }
+  if (k + 1 == rule->final_start) *limit = rule->max_depth;
+}
+
 int mp_adaptation_update(const mp_adaptation *rule, int64_t k, const mp_info *info, mp_tuning *tuning,
                          const mp_density *density, bitgen_t *rng, const mp_state *state, double *memory,
                          double *work) {
@@ -192,6 +219,7 @@ int mp_adaptation_update(const mp_adaptation *rule, int64_t k, const mp_info *in
       anchor_step(memory, tuning->step_size);
     }
   }
+  if (rule->limit_offset) limit_depth(rule, k, info, tuning, memory);
   if (rule->step_rule != MP_STEP_FIXED)
     tuning->step_size = exp(memory[k + 1 == rule->n_warmup ? LOG_STEP_MEAN : LOG_STEP]);
   return status;

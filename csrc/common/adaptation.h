@@ -23,6 +23,9 @@ typedef struct mp_adaptation {
   int64_t final_start; /* draws from here on adapt the step only */
   int64_t early_window, late_window;
   double growth; /* of the late window at each switch */
+  /* NUTS: byte offsets of the depth in the info record and of the depth limit in the options, and the user's limit; 0:
+   * the kernel has none */
+  int64_t depth_offset, limit_offset, max_depth;
 } mp_adaptation;
 
 /* In doubles. */

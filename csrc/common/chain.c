@@ -2,7 +2,6 @@
 #include "common/chain.h"
 
 #include <math.h>
-#include <string.h>
 
 int mp_state_init(const mp_density *density, mp_state *state, double *grad) {
   double *logp = state->buffers[MP_STATE_LOGP];
@@ -39,7 +38,8 @@ int mp_chain_run(mp_chain *chain, int64_t start, int64_t stop) {
                                         &chain->state, chain->memory, chain->adaptation_work);
       if (status < 0) return status;
     }
-    if (chain->draws) memcpy(chain->draws + (size_t)draw * dim, x, dim * sizeof *x);
+    if (chain->draws)
+      for (size_t i = 0; i < dim; i++) chain->draws[(size_t)draw * dim + i] = x[i];
     if (chain->draws_float)
       for (size_t i = 0; i < dim; i++) chain->draws_float[(size_t)draw * dim + i] = (float)x[i];
     chain->progress[0] = draw + 1;

@@ -69,7 +69,7 @@ def recurrence() -> tuple[list[float], list[float]]:
     x = [0.0] * LAYERS
     x[0], x[255] = volume / math.exp(-r * r / 2), r
     for i in range(254, 0, -1):
-        x[i] = math.sqrt(-2 * math.log(volume / x[i + 1] + math.exp(-x[i + 1] ** 2 / 2)))
+        x[i] = math.sqrt(-2 * math.log(volume / x[i + 1] + math.exp(-(x[i + 1] ** 2) / 2)))
     return [v / 2**52 for v in x], [r / x[0], 0.0] + [x[i - 1] / x[i] for i in range(2, LAYERS)]
 
 
@@ -87,8 +87,8 @@ def main() -> None:
     densities = [1.0] + [math.exp(-0.5 * (w * 2**52) ** 2) for w in widths[1:]]
     print("/* Tables of the normal ziggurat; written by make_ziggurat.py, do not edit. */")
     print(f"static const double ziggurat_r = {(widths[255] * 2**52).hex()};")
-    print("static const uint64_t ziggurat_k[256] = {\n" + rows([f"0x{k:013x}ULL" for k in bounds]) + "};")
-    print("static const double ziggurat_w[256] = {\n" + rows([w.hex() for w in widths]) + "};")
+    print("const uint64_t mp_ziggurat_k[256] = {\n" + rows([f"0x{k:013x}ULL" for k in bounds]) + "};")
+    print("const double mp_ziggurat_w[256] = {\n" + rows([w.hex() for w in widths]) + "};")
     print("static const double ziggurat_f[256] = {\n" + rows([f.hex() for f in densities]) + "};")
 
 

@@ -1,6 +1,6 @@
 /* Tables of the normal ziggurat; written by make_ziggurat.py, do not edit. */
 static const double ziggurat_r = 0x1.d3bb48209ad33p+1;
-static const uint64_t ziggurat_k[256] = {
+const uint64_t mp_ziggurat_k[256] = {
     0xef33d8025ef6aULL, 0x0000000000000ULL, 0xc08be98fbc6a8ULL, 0xda354fabd8142ULL,
     0xe51f67ec1eeeaULL, 0xeb255e9d3f77eULL, 0xeef4b817ecab9ULL, 0xf19470afa44aaULL,
     0xf37ed61ffcb18ULL, 0xf4f469561255cULL, 0xf61a5e41ba396ULL, 0xf707a755396a4ULL,
@@ -66,7 +66,7 @@ static const uint64_t ziggurat_k[256] = {
     0xfc32b2f1e22edULL, 0xfbd6581c0b83aULL, 0xfb606c4005434ULL, 0xfac40582a2874ULL,
     0xf9e971e014598ULL, 0xf89fa48a41dfcULL, 0xf66c5f7f0302cULL, 0xf1a5a4b331c4aULL,
 };
-static const double ziggurat_w[256] = {
+const double mp_ziggurat_w[256] = {
     0x1.f493b7815d979p-51, 0x1.b8d0be3fdf6c6p-55, 0x1.250af3c2c5bb4p-54, 0x1.57cb938443b61p-54,
     0x1.801fce82fa70cp-54, 0x1.a230c2e4cd0bcp-54, 0x1.c004d2f3861f7p-54, 0x1.dac2f5a747274p-54,
     0x1.f32482d4cd5c3p-54, 0x1.04d32278ebbadp-53, 0x1.0f5053b025d43p-53, 0x1.192a697413677p-53,

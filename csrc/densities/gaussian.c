@@ -18,12 +18,14 @@ MP_INLINE double diagonal(size_t dim, const double *x, double *grad, const gauss
     if (grad) mp_store8(grad + i, slope);
     sum += slope * delta;
   }
+  double lanes[MP_LANES];
+  mp_store8(lanes, sum);
   for (size_t lane = 0; i < dim; i++, lane++) {
     double delta = g->mean[i] - x[i], slope = g->precision[i] * delta;
     if (grad) grad[i] = slope;
-    sum[lane] += slope * delta;
+    lanes[lane] += slope * delta;
   }
-  return g->log_norm - 0.5 * mp_fold8(sum);
+  return g->log_norm - 0.5 * mp_fold_lanes(lanes);
 }
 
 static MP_CLONES int diagonal_logp_grad(size_t dim, const double *x, double *grad, double *logp, void *user_data) {

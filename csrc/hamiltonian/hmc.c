@@ -11,7 +11,7 @@ size_t mp_hmc_work_size(const void *options, size_t dim) {
 }
 
 MP_CLONES int mp_hmc_step(const void *options_, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
-                mp_info *info_) {
+                          mp_info *info_) {
   const mp_hmc_options *options = options_;
   mp_hmc_info *info = (mp_hmc_info *)info_;
   size_t dim = density->dim, stride = mp_stride(dim);
@@ -50,6 +50,8 @@ MP_CLONES int mp_hmc_step(const void *options_, const mp_density *density, bitge
     *logp = logp_new;
   }
   *info = (mp_hmc_info){{*logp, accept_prob, (int32_t)step, (uint8_t)accepted, status != MP_OK, (int16_t)status},
-                        accepted ? energy : energy_start, error, options->tuning.step_size};
+                        accepted ? energy : energy_start,
+                        error,
+                        options->tuning.step_size};
   return status < 0 ? status : MP_OK;
 }

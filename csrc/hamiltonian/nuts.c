@@ -13,7 +13,7 @@
 
 enum {
   N_POINTS = 6, /* positions alive at once: both ends, both proposals, current and next */
-  NO_SUM = -1   /* levels 0 and 1: the sum follows from the ends */
+  NO_SUM = -1 /* levels 0 and 1: the sum follows from the ends */
 };
 
 typedef struct {
@@ -64,8 +64,8 @@ size_t mp_nuts_work_size(const void *options, size_t dim) {
   return (2 * (N_POINTS + 1) + n_momenta(((const mp_nuts_options *)options)->max_depth) + 1) * mp_stride(dim);
 }
 
-MP_CLONES int mp_nuts_step(const void *options_, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
-                 mp_info *info_) {
+MP_CLONES int mp_nuts_step(const void *options_, const mp_density *density, bitgen_t *rng, mp_state *state,
+                           double *work, mp_info *info_) {
   const mp_nuts_options *options = options_;
   mp_nuts_info *info = (mp_nuts_info *)info_;
   size_t dim = density->dim, stride = mp_stride(dim);

@@ -16,7 +16,8 @@ from ..linalg import make_linalg
 from ..protocol import DENSITY_FATAL, OK
 from .rule import DUAL_AVERAGING, ROBBINS_MONRO
 
-LOG_STEP, LOG_STEP_MEAN, ERROR_MEAN, ANCHOR, N_STEPS, WINDOW, METRIC_SET, N_FOREGROUND, N_BACKGROUND = range(9)
+LOG_STEP, LOG_STEP_MEAN, ERROR_MEAN, ANCHOR, N_STEPS = range(5)
+WINDOW, METRIC_SET, N_FOREGROUND, N_BACKGROUND, DEPTH_SUM = range(5, 10)
 HEAD = 16
 
 DELAY, GAMMA, KAPPA = 10.0, 0.05, 0.75  # t0, gamma and kappa of the paper

@@ -24,6 +24,9 @@ ADAPTATION = np.dtype(
         ("early_window", "i8"),
         ("late_window", "i8"),
         ("growth", "f8"),
+        ("depth_offset", "i8"),
+        ("limit_offset", "i8"),
+        ("max_depth", "i8"),
     ],
     align=True,
 )
@@ -39,10 +42,13 @@ def rule(
     info: np.dtype[Any],
     accept: str = "accept_prob",
     find_step: bool = False,
+    limit_offset: int = 0,
+    max_depth: int = 0,
 ) -> NDArray[Any]:
     """An ADAPTATION record (1,): windows of 10 draws in the first 30 %, of 80 growing by 1.5 up to the last 15 %.
 
-    A dense metric's windows hold at least 2 draws per coordinate.
+    A dense metric's windows hold at least 2 draws per coordinate. With `max_depth`, a kernel whose options hold a depth
+    limit at byte `limit_offset` makes shorter trajectories between the early and the final phase.
     """
     record = np.zeros(1, dtype=ADAPTATION)
     dense = metric_rule in (METRIC_DENSE, METRIC_COVARIANCE)
@@ -58,5 +64,8 @@ def rule(
         10,
         max(80, 2 * dim) if dense else 80,
         1.5,
+        info.fields["depth"][1] if max_depth else 0,  # type: ignore[index]
+        limit_offset,
+        max_depth,
     )
     return record

@@ -1,7 +1,7 @@
 """Readable estimators of a metric: running moments (Welford 1962), and the scale that follows from them.
 
 Diagonal: the inverse mass sqrt(var(draws) / var(grads)) of nutpie (Seyboldt, Carlson & Carpenter 2026), or variances
-regularised as Stan does; dense: the regularised covariance of Stan. The same bits as csrc/common/adaptation.c.
+regularised as Stan does; dense: the covariance, shrunk towards its diagonal. The same bits as csrc/common/adaptation.c.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def make_estimator(jit: Callable[..., Any]) -> tuple[Any, Any, Any, Any, Any]:
         for i in range(dim):
             for j in range(i + 1):
                 factor[i * dim + j] = shrink * (products[i * dim + j] / (count - 1.0))
-            factor[i * dim + i] += floor
+            factor[i * dim + i] += floor * (products[i * dim + i] / (count - 1.0))
         if not cholesky(dim, factor):
             return False
         copy(factor, scale[: dim * dim])

@@ -48,8 +48,13 @@ def work_size(dim: int) -> int:
     return max(4 * dim, dim * dim)
 
 
-def make_warmup(jit: Callable[..., Any], leapfrog: Callable[..., Any], random: Random) -> Warmup:
-    """Warm-up under the compiler `jit`, with the leapfrog step by which a first step size is found."""
+def make_warmup(
+    jit: Callable[..., Any], leapfrog: Callable[..., Any], random: Random, limit: Callable[..., Any]
+) -> Warmup:
+    """Warm-up under the compiler `jit`, with the leapfrog step by which a first step size is found.
+
+    ``limit(rule, k, info, options, memory)`` sets what else a kernel changes between draws of warm-up.
+    """
     anchor_step, learn_step = make_step_rule(jit)
     find_step = make_find_step(jit, leapfrog, random)
     uses_gradients, becomes_dense, add_draw, set_diagonal, set_dense = make_estimator(jit)
@@ -122,6 +127,7 @@ def make_warmup(jit: Callable[..., Any], leapfrog: Callable[..., Any], random: R
                 memory[METRIC_SET] = 1.0  # the step so far belonged to a metric that was a guess
                 status = find_step(rule, options, scale, data, rng, state, work)
                 anchor_step(memory, options.step_size)
+        limit(rule, k, info, options, memory)
         if rule.step_rule != STEP_FIXED:
             log_step = memory[LOG_STEP_MEAN if k + 1 == rule.n_warmup else LOG_STEP]
             # math.exp raises where C returns infinity

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
+from ..adaptation.dual_averaging import DEPTH_SUM
 from ..adaptation.rule import (
     DUAL_AVERAGING,
     METRIC_DENSE,
@@ -19,7 +20,6 @@ from ..adaptation.rule import (
     STEP_FIXED,
     rule,
 )
-from ..errors import InputError
 from ..jit import Evaluate, Random, head_writer
 from ..linalg import make_linalg
 from ..protocol import (
@@ -166,6 +166,29 @@ def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Cal
     return step
 
 
+def make_limit(jit: Callable[..., Any]) -> Callable[..., Any]:
+    """From the middle of the early phase to the final one, trajectories are one doubling shorter than before.
+
+    Half a U-turn is where a draw is least correlated with the last one, which is what the estimators want, at half the
+    price; the final phase tunes the step on the trajectories that sampling will make.
+    """
+
+    @jit
+    def limit(rule, k, info, options, memory):  # type: ignore[no-untyped-def]
+        end = rule.early_end // 2
+        start = end // 2
+        if start <= k < end:
+            memory[DEPTH_SUM] += info.depth
+        if k + 1 == end:
+            usual = int(math.floor(memory[DEPTH_SUM] / (end - start) + 0.5))
+            if usual > 2:
+                options.max_depth = usual - 1
+        if k + 1 == rule.final_start:
+            options.max_depth = rule.max_depth
+
+    return limit
+
+
 @register
 @dataclass(frozen=True, eq=False)
 class NUTS(Kernel):
@@ -212,14 +235,14 @@ class NUTS(Kernel):
     BUFFERS: ClassVar[tuple[Buffer, ...]] = (X, LOGP, GRAD)
     accept_statistic: ClassVar[str] = "accept_prob_symmetric"
     make_step = staticmethod(make_step)
+    make_limit = staticmethod(make_limit)
 
     def __post_init__(self) -> None:
         if self.step_size is not None:
             object.__setattr__(self, "step_size", checks.real("step_size", self.step_size, above=0.0))
         checks.real("target_accept", self.target_accept, above=0.0, below=1.0)
         object.__setattr__(self, "max_depth", checks.integer("max_depth", self.max_depth, least=1, most=20))
-        if self.metric not in ("diag", "dense", "unit"):
-            raise InputError(f'metric: expected "diag", "dense" or "unit", got {self.metric!r}')
+        checks.choice("metric", self.metric, ("diag", "dense", "unit"))
 
     def tuning(self, dim: int) -> Tuning:
         return hamiltonian_tuning(self.step_size, self.inverse_mass, dim)
@@ -246,6 +269,8 @@ class NUTS(Kernel):
             info=self.INFO,
             accept=self.accept_statistic,
             find_step=self.step_size is None,
+            limit_offset=self.OPTIONS.fields["max_depth"][1],  # type: ignore[index]
+            max_depth=self.max_depth,
         )
 
     def tuned(self, tuning: Tuning) -> NUTS:

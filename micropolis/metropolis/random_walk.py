@@ -105,15 +105,17 @@ class RandomWalk(Kernel):
         if scale.ndim < 2 and not (np.all(np.isfinite(scale)) and np.all(scale > 0)):
             raise InputError(f"scale: expected positive finite numbers, got {self.scale!r}")
         if scale.ndim == 2 and not (
-            scale.shape[0] == scale.shape[1] and np.all(np.triu(scale, 1) == 0) and np.all(np.diag(scale) > 0)
+            scale.shape[0] == scale.shape[1]
+            and np.all(np.isfinite(scale))
+            and np.all(np.triu(scale, 1) == 0)
+            and np.all(np.diag(scale) > 0)
         ):
-            raise InputError("scale: expected a lower triangular matrix with a positive diagonal")
+            raise InputError("scale: expected a finite lower triangular matrix with a positive diagonal")
         if scale.ndim > 2:
             raise InputError(f"scale: expected a number, (dim,) or (dim, dim), got shape {scale.shape}")
         if self.target_accept not in ("auto", None):
             checks.real("target_accept", self.target_accept, above=0.0, below=1.0)
-        if self.covariance not in ("unit", "diag", "dense"):
-            raise InputError(f'covariance: expected "unit", "diag" or "dense", got {self.covariance!r}')
+        checks.choice("covariance", self.covariance, ("unit", "diag", "dense"))
         steps = checks.integer("schedule_steps", self.schedule_steps, least=1)
         temperature = self.temperature
         if callable(temperature):

@@ -52,8 +52,8 @@ typedef struct mp_tuning {
   double *scale;  /* S: MP_DIAGONAL dim numbers, MP_DENSE a row-major lower triangular dim * dim factor */
 } mp_tuning;
 
-typedef int (*mp_step_fn)(const void *options, const mp_density *density, bitgen_t *rng, mp_state *state,
-                          double *work, mp_info *info);
+typedef int (*mp_step_fn)(const void *options, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
+                          mp_info *info);
 /* In doubles; work is 64-byte aligned, zeroed before the first step and left alone between steps. */
 typedef size_t (*mp_work_size_fn)(const void *options, size_t dim);
 

@@ -1,0 +1,48 @@
+"""Types of csrc/_metropolis.pyx."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._density import CDensity
+
+Array = NDArray[np.float64]
+
+def kernels() -> dict[str, tuple[int, int, int, int]]: ...
+def ziggurat() -> tuple[NDArray[np.int64], Array]: ...
+def standard_normal(bit_generator: np.random.BitGenerator, out: Array) -> None: ...
+def accept(
+    bit_generator: np.random.BitGenerator,
+    logp: Array,
+    proposed: Array,
+    log_q_ratio: Array,
+    temperature: Array,
+    out: NDArray[np.uint8],
+) -> None: ...
+
+class Chain:
+    @property
+    def memory(self) -> Array | None: ...
+    def __init__(
+        self,
+        name: str,
+        options: NDArray[Any],
+        density: CDensity,
+        bit_generator: np.random.BitGenerator,
+        buffers: list[NDArray[Any]],
+        adaptation: NDArray[Any] | None = None,
+        memory: Array | None = None,
+    ) -> None: ...
+    def init_state(self, grad: Array) -> int: ...
+    def start_adaptation(self) -> int: ...
+    def run_block(
+        self,
+        start: int,
+        stop: int,
+        draws: NDArray[np.float64] | NDArray[np.float32] | None,
+        stats: NDArray[Any],
+        control: NDArray[np.int32],
+        progress: NDArray[np.int64],
+        thin: int = 1,
+    ) -> int: ...

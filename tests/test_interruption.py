@@ -1,0 +1,377 @@
+"""Ctrl-C, full disks and killed processes: what was drawn is kept, and a resumed run goes on bit for bit."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import micropolis as mp
+from micropolis.errors import InputError, SamplingWarning
+
+pytestmark = pytest.mark.filterwarnings("ignore::micropolis.errors.SamplingWarning")
+
+KERNEL = mp.HMC(step_size=0.3, n_steps=2, target_accept=0.8)
+DENSE = mp.densities.Gaussian(np.zeros(100), cov=0.5 * np.eye(100) + 0.5)  # 100 x 100: microseconds a call
+
+
+def normal(x):
+    return -0.5 * (x @ x), -x
+
+
+class SlowFrom:
+    """A normal log density that calls `then` at call number `call` and takes 2 ms from there on."""
+
+    def __init__(self, call, then):
+        self.calls, self.call, self.then = 0, call, then
+
+    def __call__(self, x):
+        if self.calls == self.call:
+            self.then()
+        if self.calls >= self.call:
+            time.sleep(0.002)
+        self.calls += 1
+        return normal(x)
+
+
+def press_ctrl_c():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+# calls: one for each of 3 starts, then for each chain the step search, 60 warm-up draws and 40 draws of 2 steps each
+@pytest.mark.parametrize("interrupt", [press_ctrl_c, _thread.interrupt_main], ids=["kill", "interrupt_main"])
+@pytest.mark.parametrize(
+    ("call", "where"),
+    [(3 + 50, "warm-up of chain 0"), (3 + 150, "chain 0"), (3 + 250, "warm-up of chain 1"), (3 + 545, "chain 2")],
+)
+def test_ctrl_c_in_a_python_density(interrupt, call, where):
+    plan = {"warmup": 60, "chains": 3, "seed": 3, "progress": False}
+    slow = SlowFrom(call, interrupt)
+    trace = mp.sample(mp.Density.from_callable(slow, dim=2), KERNEL, draws=40, **plan)
+    lengths = [trace.n_draws + len(chain["draws"]) for chain in trace.ragged] or [0, 0, 0]
+    warm = [state["warmup_done"] for state in trace.adaptation]
+    if where == "warm-up of chain 0":
+        assert 0 < warm[0] < 60 and warm[1:] == [0, 0] and lengths == [0, 0, 0]
+    elif where == "chain 0":
+        assert warm == [60, 0, 0] and 0 < lengths[0] < 40 and lengths[1:] == [0, 0] and trace.n_draws == 0
+    elif where == "warm-up of chain 1":
+        assert warm[0] == 60 and 0 < warm[1] < 60 and warm[2] == 0 and lengths == [40, 0, 0]
+    else:
+        assert warm == [60, 60, 60] and lengths[:2] == [40, 40] and 0 < lengths[2] < 40
+        assert trace.n_draws == lengths[2]
+    fast = mp.Density.from_callable(normal, dim=2)
+    whole = mp.sample(fast, KERNEL, draws=50, **plan)
+    for chain, n in enumerate(lengths):
+        np.testing.assert_array_equal(trace.draws[chain], whole.draws[chain, : trace.n_draws])
+        if trace.ragged:
+            np.testing.assert_array_equal(trace.ragged[chain]["draws"], whole.draws[chain, trace.n_draws : n])
+    rest = mp.resume(trace, density=fast)
+    np.testing.assert_array_equal(rest.draws, whole.draws[:, trace.n_draws : 40])
+    np.testing.assert_array_equal(rest.stats, whole.stats[:, trace.n_draws : 40])
+    if trace.warmup_done < 60:
+        np.testing.assert_array_equal(rest.warmup_stats, whole.warmup_stats)
+    more = mp.resume(rest, draws=10, density=fast)
+    np.testing.assert_array_equal(more.draws, whole.draws[:, 40:])
+
+
+@pytest.mark.parametrize("warmup", [0, 10**5])
+def test_ctrl_c_in_compiled_chains(warmup, tmp_path):
+    plan = {"warmup": warmup, "chains": 3, "threads": 2, "seed": 4, "progress": False}
+    pressed = []
+
+    def press():
+        pressed.append(time.monotonic())
+        press_ctrl_c()
+
+    timer = threading.Timer(0.25, press)
+    timer.start()
+    trace = mp.sample(DENSE, KERNEL, draws=10**5, store=tmp_path / "draws.npy", **plan)
+    assert time.monotonic() - pressed[0] < 0.5
+    if warmup:
+        assert trace.n_draws == 0 and 0 < max(state["warmup_done"] for state in trace.adaptation) < warmup
+        return
+    lengths = [trace.n_draws + len(chain["draws"]) for chain in trace.ragged]
+    assert 0 < lengths[0] < 10**5 and 0 < lengths[1] < 10**5 and lengths[2] == trace.n_draws == 0
+    trace.save(tmp_path / "run.npz")
+    rest = mp.resume(mp.Trace.load(tmp_path / "run.npz"), max(lengths) + 20)
+    whole = mp.sample(DENSE, KERNEL, draws=max(lengths) + 20, **plan)
+    np.testing.assert_array_equal(rest.draws, whole.draws)
+    np.testing.assert_array_equal(rest.stats, whole.stats)
+
+
+def test_ctrl_c_at_the_start_is_a_keyboard_interrupt():
+    """Before there are chains there is nothing to keep."""
+    density = mp.Density.from_callable(SlowFrom(0, press_ctrl_c), dim=2)
+    with pytest.raises(KeyboardInterrupt):
+        mp.sample(density, KERNEL, draws=10)
+
+
+def test_ctrl_c_in_step_is_a_keyboard_interrupt():
+    density = mp.Density.from_callable(SlowFrom(3, press_ctrl_c), dim=2)
+    state, rng = mp.init(density, [0.0, 0.0]), np.random.default_rng(1)
+    with pytest.raises(KeyboardInterrupt):
+        for _ in range(10):
+            state, _ = mp.step(KERNEL, density, rng, state)
+
+
+CHILD = """
+import sys, time, numpy as np, micropolis as mp, micropolis.sampling as sampling
+sampling.CHECKPOINT_PERIOD = 0.05
+def normal(x):
+    return -0.5 * (x @ x), -x
+class Slow:
+    calls = 0
+    def __call__(self, x):
+        self.calls += 1
+        if self.calls > {fast_calls}:
+            if self.calls == {fast_calls} + 1:
+                print("slow", flush=True)
+            time.sleep(0.01)
+        return normal(x)
+dense = mp.densities.Gaussian(np.zeros(100), cov=0.5 * np.eye(100) + 0.5)
+kernel = mp.HMC(step_size=0.3, n_steps=2, target_accept=0.8)
+density = dense if {fast_calls} < 0 else mp.Density.from_callable(Slow(), dim=2)
+print("ready", flush=True)
+trace = mp.sample(density, kernel, progress=False, checkpoint=sys.argv[1], **{plan})
+print("returned", repr(trace), flush=True)
+trace.save(sys.argv[1] + ".end")
+"""
+
+
+def child(path, fast_calls, plan):
+    return subprocess.Popen(
+        [sys.executable, "-P", "-W", "ignore", "-c", CHILD.format(fast_calls=fast_calls, plan=plan), path],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_file_after(path, moment):
+    deadline = time.monotonic() + 20
+    while not (os.path.exists(path) and os.stat(path).st_mtime > moment):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_sigint_to_a_process(tmp_path):
+    path, plan = str(tmp_path / "run.npz"), {"draws": 10**5, "warmup": 0, "chains": 3, "seed": 5, "threads": 2}
+    process = child(path, -1, plan)
+    assert process.stdout.readline() == "ready\n"
+    wait_for_file_after(path, 0)
+    process.send_signal(signal.SIGINT)
+    pressed = time.monotonic()
+    assert process.stdout.readline().startswith("returned <Trace of HMC: 3 chains x 0 draws, dim 100, interrupted")
+    assert time.monotonic() - pressed < 1.0
+    assert process.wait(20) == 0
+    end = mp.Trace.load(path + ".end")
+    lengths = [len(chain["draws"]) for chain in end.ragged]
+    rest = mp.resume(end, max(lengths))
+    np.testing.assert_array_equal(rest.draws, mp.sample(DENSE, KERNEL, **plan | {"draws": max(lengths)}).draws)
+
+
+@pytest.mark.parametrize(
+    ("fast_calls", "where"), [(3 + 50, "warm-up of chain 0"), (3 + 250, "warm-up of chain 1"), (3 + 545, "chain 2")]
+)
+def test_killed_process_leaves_a_checkpoint(fast_calls, where, tmp_path):
+    """Of three chains one after another: done, in warm-up, in sampling, not begun."""
+    path, plan = str(tmp_path / "run.npz"), {"draws": 40, "warmup": 60, "chains": 3, "seed": 3}
+    process = child(path, fast_calls, plan)
+    assert [process.stdout.readline() for _ in range(2)] == ["ready\n", "slow\n"]
+    wait_for_file_after(path, time.time() + 0.1)
+    process.kill()
+    assert process.wait(20) == -signal.SIGKILL
+    trace = mp.Trace.load(path)
+    warm = [state["warmup_done"] for state in trace.adaptation]
+    assert {
+        "warm-up of chain 0": 0 < warm[0] < 60 and warm[1:] == [0, 0],
+        "warm-up of chain 1": warm[0] == 60 and 0 < warm[1] < 60 and warm[2] == 0,
+        "chain 2": warm == [60, 60, 60] and 0 < trace.n_draws < 40,
+    }[where]
+    density = mp.Density.from_callable(normal, dim=2)
+    whole = mp.sample(density, KERNEL, progress=False, **plan)
+    rest = mp.resume(trace, density=density)
+    np.testing.assert_array_equal(rest.draws, whole.draws[:, trace.n_draws :])
+    np.testing.assert_array_equal(rest.stats, whole.stats[:, trace.n_draws :])
+
+
+def test_killed_process_with_chains_in_threads(tmp_path):
+    path, plan = str(tmp_path / "run.npz"), {"draws": 5000, "warmup": 2000, "chains": 3, "seed": 6, "threads": 2}
+    process = child(path, -1, plan | {"draws": 10**6})
+    wait_for_file_after(path, 0)
+    wait_for_file_after(path, os.stat(path).st_mtime)
+    process.kill()
+    process.wait(20)
+    process.stdout.close()
+    trace = mp.Trace.load(path)
+    done = max((len(chain["draws"]) for chain in trace.ragged), default=0)
+    rest = mp.resume(trace, done + 50, threads=1)
+    whole = mp.sample(DENSE, KERNEL, progress=False, **plan | {"draws": done + 50})
+    np.testing.assert_array_equal(rest.draws, whole.draws)
+
+
+def test_checkpoints_change_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(mp.sampling, "CHECKPOINT_PERIOD", 0.0)
+    plan = {"draws": 3000, "warmup": 1000, "chains": 5, "threads": 3, "seed": 8, "progress": False}
+    whole = mp.sample(DENSE, KERNEL, **plan)
+    trace = mp.sample(DENSE, KERNEL, checkpoint=tmp_path / "run.npz", **plan)
+    np.testing.assert_array_equal(trace.draws, whole.draws)
+    np.testing.assert_array_equal(trace.stats, whole.stats)
+    np.testing.assert_array_equal(mp.Trace.load(tmp_path / "run.npz").draws, whole.draws)
+
+
+@pytest.mark.parametrize("period", [0.0, 60.0])
+def test_a_checkpoint_that_cannot_be_written_loses_nothing(period, tmp_path, monkeypatch):
+    monkeypatch.setattr(mp.sampling, "CHECKPOINT_PERIOD", period)
+    plan = {"draws": 300, "warmup": 0, "chains": 2, "seed": 9, "progress": False}
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.warns(SamplingWarning, match=r"checkpoint: .*run.npz: cannot be written: No space left on device"):
+        trace = mp.sample(DENSE, KERNEL, checkpoint=tmp_path / "run.npz", **plan)
+    np.testing.assert_array_equal(trace.draws, mp.sample(DENSE, KERNEL, **plan).draws)
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- draws in a file -------------------------------------------------------------------------------------------------
+
+PLAN = {"draws": 50, "warmup": 0, "chains": 2, "progress": False}
+
+
+def test_store_on_a_full_disk(tmp_path, monkeypatch):
+    """The room is reserved, or the run is refused and the file that was there stays."""
+    path = tmp_path / "draws.npy"
+    old = mp.sample(DENSE, KERNEL, store=path, seed=1, **PLAN).draws.copy()
+
+    def full(descriptor, offset, length):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(InputError, match=r"store: no room for draws of shape \(2, 50, 100\).*No space left on device"):
+        mp.sample(DENSE, KERNEL, store=path, seed=2, **PLAN)
+    np.testing.assert_array_equal(np.load(path), old)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_store_leaves_no_holes(tmp_path):
+    trace = mp.sample(DENSE, KERNEL, store=tmp_path / "draws.npy", seed=1, **PLAN | {"draws": 1000})
+    status = os.stat(tmp_path / "draws.npy")
+    assert status.st_blocks * 512 >= trace.draws.nbytes
+    np.testing.assert_array_equal(np.load(tmp_path / "draws.npy"), trace.draws)
+
+
+def test_store_over_a_file_in_use(tmp_path):
+    """A second run into the same file must not change the draws of the first, nor pull the file from under it."""
+    path = tmp_path / "draws.npy"
+    first = mp.sample(DENSE, KERNEL, store=path, seed=1, **PLAN)
+    kept = first.draws.copy()
+    second = mp.resume(first, 10, store=path)
+    np.testing.assert_array_equal(first.draws, kept)
+    np.testing.assert_array_equal(np.load(path), second.draws)
+    assert second.draws.shape == (2, 10, 100)
+
+
+def test_store_where_nothing_may_be_written(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(np.lib.format, "open_memmap", refuse)
+    with pytest.raises(InputError, match="store: no room .*Permission denied"):
+        mp.sample(DENSE, KERNEL, store=tmp_path / "draws.npy", seed=1, **PLAN)
+
+
+# -- progress --------------------------------------------------------------------------------------------------------
+
+
+def test_progress_goes_to_stderr(capsys):
+    pytest.importorskip("tqdm")
+    density = mp.Density.from_callable(SlowFrom(60, lambda: None), dim=2)
+    mp.sample(density, KERNEL, **PLAN | {"chains": 1, "progress": True}, seed=1)
+    captured = capsys.readouterr()
+    assert captured.out == "" and "micropolis" in captured.err and "divergent=0" in captured.err
+    mp.sample(DENSE, KERNEL, **PLAN | {"progress": None}, seed=1)  # stderr is no terminal
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bar_that_cannot_be_drawn_loses_nothing(monkeypatch):
+    pytest.importorskip("tqdm")
+
+    class Closed:
+        def write(self, text):
+            raise BrokenPipeError(32, "Broken pipe")
+
+        flush = isatty = lambda self: False
+
+    density = mp.Density.from_callable(SlowFrom(60, lambda: monkeypatch.setattr(sys, "stderr", Closed())), dim=2)
+    trace = mp.sample(density, KERNEL, **PLAN | {"chains": 1, "progress": True}, seed=1)
+    assert trace.n_draws == 50
+    monkeypatch.setattr(sys, "stderr", Closed())
+    trace = mp.sample(DENSE, KERNEL, **PLAN | {"progress": True}, seed=1)
+    assert trace.n_draws == 50
+
+
+def test_no_terminal_at_all(monkeypatch):
+    """In a process without a console stderr may be None."""
+    pytest.importorskip("tqdm")
+    monkeypatch.setattr(sys, "stderr", None)
+    for progress in (None, False, True):
+        assert mp.sample(DENSE, KERNEL, **PLAN | {"progress": progress}, seed=1).n_draws == 50
+
+
+# -- every kernel ----------------------------------------------------------------------------------------------------
+
+
+def ridge(x):
+    """Narrow and curved: long trajectories, so that what warm-up does to their length shows."""
+    y, across = np.array([x[0], x[1] + 0.1 * x[0] ** 2, x[2] / 30.0]), (x[0] - x[2]) / 0.05
+    logp = -0.5 * (y @ y) - 0.5 * across**2
+    return logp, np.array([-y[0] - 0.2 * y[1] * x[0] - across / 0.05, -y[1], -y[2] / 30.0 + across / 0.05])
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        mp.NUTS(), mp.NUTS(metric="dense"), mp.NUTS(metric="unit", max_depth=5), mp.MALA(),
+        mp.RandomWalk(covariance="dense", temperature=lambda step: 1.0 + 1.0 / (1 + step)),
+        mp.RandomWalk(covariance="diag"), mp.HMC(0.02, 5, target_accept=0.8, jitter=0.5),
+    ],
+    ids=lambda kernel: repr(kernel)[:40],
+)  # fmt: skip
+def test_resumed_from_any_phase_of_warm_up(kernel, tmp_path, monkeypatch):
+    """A checkpoint after each of 100 warm-up draws and 20 draws, or as many as the clock lets through."""
+    plan = {"draws": 20, "warmup": 100, "chains": 1, "seed": 3, "progress": False}
+    density = mp.Density.from_callable(ridge, 3)
+    whole = mp.sample(density, kernel, **plan)
+    traces: list[mp.Trace] = []
+
+    def keep(self, path):
+        traces.append(self)
+
+    class Slow:
+        calls, pause = 0, max(1, int(whole.warmup_stats["n_grad"].sum()) // 50)
+
+        def __call__(self, x):
+            self.calls += 1
+            if self.calls % self.pause == 0:
+                time.sleep(0.003)
+            return ridge(x)
+
+    monkeypatch.setattr(mp.sampling, "CHECKPOINT_PERIOD", 0.0)
+    monkeypatch.setattr(mp.sampling, "TICK", 0.001)
+    with monkeypatch.context() as patch:
+        patch.setattr(mp.Trace, "save", keep)
+        mp.sample(mp.Density.from_callable(Slow(), 3), kernel, checkpoint=tmp_path / "run.npz", **plan)
+    warm = {trace.warmup_done for trace in traces}
+    assert len(warm) > 10
+    for trace in traces[:: len(traces) // 10]:
+        rest = mp.resume(trace, 20 - trace.n_draws, density)
+        np.testing.assert_array_equal(rest.draws, whole.draws[:, trace.n_draws :])
+        np.testing.assert_array_equal(rest.stats, whole.stats[:, trace.n_draws :])

@@ -1,0 +1,91 @@
+"""The command line: the demo's table and picture, what is said where extras are missing, and `info`."""
+
+import importlib
+import re
+
+import numpy as np
+import pytest
+
+from micropolis import __version__, checks, data
+from micropolis.__main__ import PICTURE, main
+from micropolis.errors import MissingExtraError
+
+
+def without(monkeypatch, *missing):
+    """Make checks.extra behave as if some packages were not installed."""
+
+    def extra(package, name, purpose):
+        if package.split(".")[0] in missing:
+            raise MissingExtraError(f"{purpose} needs {package}: pip install 'micropolis[{name}]'")
+        return importlib.import_module(package)
+
+    monkeypatch.setattr(checks, "extra", extra)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def rows(printed):
+    """Name and numbers of each line of the demo's table."""
+    lines = [line.split() for line in printed.splitlines() if line.startswith(data.NAMES)]
+    return {line[0]: [float(cell) for cell in line[1:]] for line in lines}
+
+
+def test_demo_prints_a_table_and_writes_a_picture(folder, capsys):
+    pytest.importorskip("casadi")
+    image = pytest.importorskip("matplotlib.image")
+    assert main(["demo", "--draws", "200"]) == 0
+    table = rows(capsys.readouterr().out)
+    assert tuple(table) == data.NAMES
+    for dim, z, ess, rate, seconds, divergent in table.values():
+        assert z < 5  # 33 means: beyond 4.4 once in 3000 tests of exact errors; theirs are estimated
+        assert ess > 50
+        assert rate == pytest.approx(ess / seconds, rel=0.02)
+        assert 5 <= dim <= 10
+        assert divergent <= 8
+    picture = image.imread(folder / PICTURE)
+    assert picture.shape[0] > 800
+    assert np.ptp(picture[..., :3]) > 0.9  # there is something on it
+
+
+def test_demo_without_matplotlib_and_arviz_still_prints_the_table(folder, capsys, monkeypatch):
+    pytest.importorskip("casadi")
+    without(monkeypatch, "matplotlib", "arviz")
+    assert main(["demo", "--draws", "100"]) == 0
+    printed = capsys.readouterr().out
+    assert tuple(rows(printed)) == data.NAMES
+    assert "No picture: micropolis.plots needs matplotlib" in printed
+    assert "pip install 'micropolis[arviz]'" in printed
+    assert not (folder / PICTURE).exists()
+
+
+def test_demo_without_casadi_says_how_to_get_it(folder, capsys, monkeypatch):
+    without(monkeypatch, "casadi")
+    assert main(["demo"]) == 1
+    assert "pip install 'micropolis[autodiff]'" in capsys.readouterr().err
+
+
+def test_demo_refuses_too_few_draws(folder, capsys):
+    assert main(["demo", "--draws", "0"]) == 1
+    assert "draws: expected an integer >= 4, got 0" in capsys.readouterr().err
+
+
+def test_info(capsys):
+    assert main(["info"]) == 0
+    printed = capsys.readouterr().out
+    assert f"micropolis    {__version__}" in printed
+    assert re.search(r"SIMD level +(x86-64-v[34]|baseline)", printed)
+    assert f"numpy         {np.__version__}" in printed
+    for extra in ("casadi", "numba", "matplotlib", "arviz"):
+        assert re.search(rf"{extra} +(\d+\.|not installed: pip install 'micropolis\[)", printed)
+
+
+def test_help_and_version(capsys):
+    for argument, expected in (("--help", "demo"), ("--version", __version__)):
+        with pytest.raises(SystemExit) as stop:
+            main([argument])
+        assert stop.value.code == 0
+        assert expected in capsys.readouterr().out
