@@ -87,8 +87,8 @@ def _row_of(device: Any, n_buffers: int) -> Any:
     last = n_buffers - 1
     if last == 0:
         return device(lambda state, i: (state[0][i],))
-    before = _row_of(device, last)
-    return device(lambda state, i: before(state, i) + (state[last][i],))
+    before, single = _row_of(device, last), device(lambda state, i: (state[last][i],))
+    return device(lambda state, i: before(state, i) + single(state, i))
 
 
 def run_jobs(
@@ -107,12 +107,12 @@ def run_jobs(
     for job in jobs:
         if not isinstance(job.bit_generator, np.random.SFC64):
             raise KernelError(f"backend='cuda': needs SFC64 streams, got {type(job.bit_generator).__name__}")
-    for job in jobs:
-        with job.gate:
-            if job.cancelled:
-                return
-            job.idle.clear()
     try:
+        for job in jobs:
+            with job.gate:
+                if job.cancelled:
+                    return
+                job.idle.clear()
         warm = [job for job in jobs if job.warm]
         if warm and not _Phase(warm, None, warmup_stats, 1).go():
             return
@@ -120,7 +120,7 @@ def run_jobs(
             job.warm, job.position, job.memory = False, 0, None
             job.progress[0] = 0
         _Phase(jobs, draws, stats, thin).go()
-    except BaseException as error:  # noqa: BLE001 - handed to the main thread, which raises it with the draws
+    except BaseException as error:  # handed to the main thread, which raises it with the draws
         for job in jobs:
             job.error = error
     finally:

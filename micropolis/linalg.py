@@ -1,6 +1,7 @@
 """Sums, triangular products and Cholesky factor of the readable kernels, rounded exactly as in csrc/common/linalg.c.
 
-Every function here is made by a factory that takes the compiler: identity, `numba.njit` or `numba.cuda.jit(device=True)`.
+Every function here is made by a factory that takes the compiler: identity, `numba.njit` or
+`numba.cuda.jit(device=True)`.
 """
 
 from __future__ import annotations

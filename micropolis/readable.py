@@ -115,7 +115,7 @@ def identity(function: Any) -> Any:
 
 @functools.lru_cache(maxsize=1)
 def numba_compilers() -> tuple[Any, Any]:
-    """numba.njit without the GIL and with 1 / 0 = inf as in C: for functions called from compiled code, and from Python."""
+    """numba.njit without the GIL, 1 / 0 = inf as in C: for functions called from compiled code, and from Python."""
     numba = checks.extra("numba", "numba", "backend='numba'")
     entry = functools.partial(numba.njit, nogil=True, error_model="numpy")
     return functools.partial(entry, no_cpython_wrapper=True, no_cfunc_wrapper=True), entry

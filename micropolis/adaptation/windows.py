@@ -81,7 +81,8 @@ def make_warmup(
         dim, gradients, dense = state[0].size, uses_gradients(rule), becomes_dense(rule)
         size = (memory.size - HEAD) // 2
         foreground, background = memory[HEAD : HEAD + size], memory[HEAD + size :]
-        # a gradient estimator is misled by points that stayed or that a divergence cut short; a covariance needs repeats
+        # a gradient estimator is misled by points that stayed or that a divergence cut short; a covariance needs
+        # repeats
         if not gradients or (info.accepted and not (info.divergent and info.n_grad < 4)):
             memory[N_FOREGROUND] += 1.0
             add_draw(rule, memory[N_FOREGROUND], state, foreground)

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from .. import checks
 from ..adaptation.rule import DUAL_AVERAGING, METRIC_FIXED, rule
 from ..errors import InputError
-from .integrators import make_leapfrog, trajectory_status
 from ..jit import Evaluate, Random, head_writer
 from ..linalg import make_linalg
 from ..protocol import (
@@ -30,6 +29,7 @@ from ..protocol import (
     options_dtype,
     register,
 )
+from .integrators import make_leapfrog, trajectory_status
 
 
 def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Callable[..., Any]:

@@ -180,7 +180,7 @@ def make_limit(jit: Callable[..., Any]) -> Callable[..., Any]:
         if start <= k < end:
             memory[DEPTH_SUM] += info.depth
         if k + 1 == end:
-            usual = int(math.floor(memory[DEPTH_SUM] / (end - start) + 0.5))
+            usual = math.floor(memory[DEPTH_SUM] / (end - start) + 0.5)
             if usual > 2:
                 options.max_depth = usual - 1
         if k + 1 == rule.final_start:
