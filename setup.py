@@ -1,4 +1,4 @@
-"""In-place build: run meson in build/inplace and copy the extension modules next to their Python package.
+"""In-place build: run meson in build/inplace and copy extension modules, library and headers into the Python package.
 
 After `python setup.py`, `PYTHONPATH=. python -P` uses the checkout.
 """
@@ -21,9 +21,9 @@ def main() -> None:
         ["meson", "introspect", "--installed", str(BUILD)], check=True, capture_output=True, text=True
     ).stdout
     for built, target in json.loads(installed).items():
-        if built.startswith(str(BUILD)) and target.endswith((".so", ".a")):
+        if (built.startswith(str(BUILD)) and target.endswith((".so", ".a"))) or target.endswith(".h"):
             relative = pathlib.Path(target).parts[pathlib.Path(target).parts.index("micropolis") :]
-            (ROOT / pathlib.Path(*relative)).parent.mkdir(exist_ok=True)
+            (ROOT / pathlib.Path(*relative)).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(built, ROOT / pathlib.Path(*relative))
 
 

@@ -107,8 +107,11 @@ cdef class Chain:
         adaptation_work = None
         if adaptation is not None:
             self.c.adaptation = <const mp_adaptation *><uintptr_t>address(adaptation)
+            size = mp_adaptation_size(self.c.adaptation, dim)
             if memory is None:
-                memory = np.zeros(mp_adaptation_size(self.c.adaptation, dim))
+                memory = np.zeros(size)
+            if memory.shape != (size,):
+                raise ValueError(f"{name}: warm-up memory of shape {memory.shape}, expected ({size},)")
             adaptation_work = aligned(mp_adaptation_work_size(self.c.adaptation, dim))
             self.c.adaptation_work = <double *><uintptr_t>address(adaptation_work)
             self.c.memory = <double *><uintptr_t>address(memory)

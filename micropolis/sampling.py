@@ -283,9 +283,13 @@ class _Run:
                 wait(futures)
                 for job in self.jobs:  # a Ctrl-C inside submit() leaves a worker that the pool does not know
                     job.idle.wait()
-        for future in futures:
-            future.result()
-        trace = self.trace([job.snapshot() for job in self.jobs])
+        try:
+            for future in futures:
+                future.result()
+            trace = self.trace([job.snapshot() for job in self.jobs])
+        except KeyboardInterrupt:  # it came when all was done: hand that over
+            interrupted = True
+            trace = self.trace([job.snapshot() for job in self.jobs])
         failed = next((job for job in self.jobs if job.error is not None), None)
         try:
             self._save(trace)
@@ -329,7 +333,8 @@ class _Run:
         """Write the checkpoint; a full disk is no reason to lose the run."""
         if self.checkpoint is not None:
             try:
-                trace.save(self.checkpoint)
+                with workers.pool(1) as pool:  # not here: a Ctrl-C would meet the file's writer anywhere
+                    pool.submit(trace.save, self.checkpoint).result()
             except TraceWriteError as error:
                 warnings.warn(f"checkpoint: {error}; the run goes on without", SamplingWarning, stacklevel=4)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -58,7 +57,7 @@ def init(density: Density, x: ArrayLike) -> State:
     return State(point.copy(), logp, grad)
 
 
-def _check_density(density: Any) -> None:
+def _check_density(density: object) -> None:
     if not isinstance(density, Density):
         raise InputTypeError(f"density: expected a Density, got {type(density).__name__}")
 

@@ -153,10 +153,9 @@ def test_process_pool_executor():
 def test_joblib():
     joblib = pytest.importorskip("joblib")
     density = mp.densities.Gaussian(np.zeros(3))
-    traces = joblib.Parallel(n_jobs=2)(
-        joblib.delayed(job(density, kernel))() for kernel in (mp.NUTS(), mp.RandomWalk())
-    )
-    for trace, kernel in zip(traces, (mp.NUTS(), mp.RandomWalk()), strict=True):
+    kernels = (mp.NUTS(), mp.RandomWalk())
+    traces = joblib.Parallel(n_jobs=2)(joblib.delayed(job(density, kernel))() for kernel in kernels)
+    for trace, kernel in zip(traces, kernels, strict=True):
         np.testing.assert_array_equal(trace.draws, mp.sample(density, kernel, seed=1, **PLAN).draws)
 
 

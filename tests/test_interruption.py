@@ -93,7 +93,7 @@ def test_ctrl_c_in_compiled_chains(warmup, tmp_path):
     timer = threading.Timer(0.25, press)
     timer.start()
     trace = mp.sample(DENSE, KERNEL, draws=10**5, store=tmp_path / "draws.npy", **plan)
-    assert time.monotonic() - pressed[0] < 0.5
+    assert time.monotonic() - pressed[0] < 1.0
     if warmup:
         assert trace.n_draws == 0 and 0 < max(state["warmup_done"] for state in trace.adaptation) < warmup
         return
@@ -116,9 +116,9 @@ def test_ctrl_c_at_the_start_is_a_keyboard_interrupt():
 def test_ctrl_c_in_step_is_a_keyboard_interrupt():
     density = mp.Density.from_callable(SlowFrom(3, press_ctrl_c), dim=2)
     state, rng = mp.init(density, [0.0, 0.0]), np.random.default_rng(1)
+    state, _ = mp.step(KERNEL, density, rng, state)
     with pytest.raises(KeyboardInterrupt):
-        for _ in range(10):
-            state, _ = mp.step(KERNEL, density, rng, state)
+        mp.step(KERNEL, density, rng, state)
 
 
 CHILD = """

@@ -48,12 +48,7 @@ class Counting(mp.Density):
         ("thin", 10**30, InputError, "thin: expected an integer in 1..2147483647"),
         ("threads", 0, InputError, "threads: expected an integer >= 1, got 0"),
         ("threads", "all", InputTypeError, "threads: expected an integer >= 1, got 'all'"),
-        (
-            "backend",
-            "fortran",
-            InputError,
-            "backend: expected one of 'auto', 'c', 'numba', 'python', 'cuda', got 'fortr",
-        ),
+        ("backend", "fortran", InputError, "backend: expected one of 'auto', 'c', 'numba', 'python', 'cuda', got "),
         ("backend", None, InputError, "backend: expected one of"),
         ("backend", ["c"], InputError, "backend: expected one of"),
         ("dtype", "float16", InputError, "dtype: expected 'float64' or 'float32', got 'float16'"),
@@ -90,13 +85,8 @@ def test_the_missing_argument_and_unknown_ones():
 
 @pytest.mark.parametrize("integer", [np.int64, np.uint8, np.int32, np.array])
 def test_numpy_integers(integer):
-    counts = {
-        "draws": integer(5),
-        "warmup": integer(3),
-        "chains": integer(2),
-        "thin": integer(2),
-        "threads": integer(1),
-    }
+    counts = {"draws": 5, "warmup": 3, "chains": 2, "thin": 2, "threads": 1}
+    counts = {name: integer(count) for name, count in counts.items()}
     trace = mp.sample(GAUSSIAN, mp.HMC(np.float32(0.5), integer(3)), **SHORT | counts)
     plain = mp.sample(GAUSSIAN, STEP, **SHORT | {"warmup": 3, "thin": 2})
     np.testing.assert_array_equal(trace.draws, plain.draws)
@@ -282,10 +272,9 @@ def test_many_coordinates():
     dim = 100_000
     trace = mp.sample(mp.densities.Gaussian(np.zeros(dim)), mp.HMC(0.05, 2), **SHORT | {"draws": 2, "chains": 1})
     assert trace.draws.shape == (1, 2, dim) and np.all(np.isfinite(trace.draws))
+    density = mp.densities.Gaussian(np.zeros(4_000_000))
     with pytest.raises(InputError, match="kernel: no memory for 1 chains of dimension 4000000"):
-        mp.sample(
-            mp.densities.Gaussian(np.zeros(4_000_000)), mp.NUTS(metric="dense"), **SHORT | {"chains": 1, "warmup": 5}
-        )
+        mp.sample(density, mp.NUTS(metric="dense"), **SHORT | {"chains": 1, "warmup": 5})
 
 
 def test_warnings_come_once_and_can_be_read():

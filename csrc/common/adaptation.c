@@ -24,7 +24,7 @@ enum {
   METRIC_SET,
   N_FOREGROUND,
   N_BACKGROUND,
-  DEPTH_SUM,
+  USUAL_DEPTH,
   HEAD = 16
 };
 
@@ -116,7 +116,9 @@ static MP_CLONES int find_step(const mp_adaptation *rule, mp_tuning *tuning, con
     int code = mp_leapfrog(density, &metric, tuning->step_size, q, w, g, q_new, w, grad_new, &logp_new, &kinetic);
     if (code < 0) return MP_DENSITY_FATAL;
     double error = kinetic - logp_new - energy;
-    int now = code == 0 && isfinite(error) && exp(fmin(-error, 0.0)) > rule->target ? 1 : -1;
+    /* the symmetric acceptance: far out a step that loses much energy is as wrong as one that gains it */
+    double ratio = exp(error < 0.0 ? error : -error);
+    int now = code == 0 && isfinite(error) && 2.0 * ratio / (1.0 + ratio) > rule->target ? 1 : -1;
     if (direction == 0) direction = now;
     if (now != direction) break;
     tuning->step_size *= direction > 0 ? 2.0 : 0.5;
@@ -147,7 +149,8 @@ int mp_adaptation_start(const mp_adaptation *rule, mp_tuning *tuning, const mp_d
   return status;
 }
 
-/* Returns 1 where the metric has changed. */
+enum { UNCHANGED = 0, CHANGED = 1, SWITCHED = 2 }; /* the metric: not, within a window, at a window's end */
+
 static int update_metric(const mp_adaptation *rule, int64_t k, const mp_info *info, mp_tuning *tuning, size_t dim,
                          const mp_state *state, double *memory, double *work) {
   double *foreground = memory + HEAD, *background = foreground + estimator_size(rule, dim);
@@ -170,26 +173,25 @@ static int update_metric(const mp_adaptation *rule, int64_t k, const mp_info *in
   }
   double count = memory[N_FOREGROUND];
   if (becomes_dense(rule) && !early) {
-    if (!(switched || last) || count < 10.0) return 0;
+    if (!(switched || last) || count < 10.0) return UNCHANGED;
     set_dense(dim, count, foreground + 4 * dim, tuning, work);
-    return 1;
+    return SWITCHED;
   }
-  if (uses_gradients(rule) ? count < 3.0 : !switched) return 0;
+  if (uses_gradients(rule) ? count < 3.0 : !switched) return UNCHANGED;
   set_diagonal(dim, uses_gradients(rule), count, foreground, tuning->scale);
-  return 1;
+  return switched ? SWITCHED : CHANGED;
 }
 
-/* From the middle of the early phase to the final one, trajectories are one doubling shorter than they were before. Half
- * a U-turn is where a draw is least correlated with the last one, which is what the estimators want, at half the price;
- * the final phase tunes the step on the trajectories that sampling will make. */
+/* From the middle of the early phase to the final one, seven trajectories of eight are one doubling shorter than the
+ * eighth usually is. Half a U-turn is where a draw is least correlated with the last one, which is what the estimators
+ * want, at half the price; the final phase tunes the step on the trajectories that sampling will make. */
 static void limit_depth(const mp_adaptation *rule, int64_t k, const mp_info *info, mp_tuning *tuning, double *memory) {
-  int64_t *limit = (int64_t *)((char *)tuning + rule->limit_offset), end = rule->early_end / 2, start = end / 2;
-  if (k >= start && k < end) memory[DEPTH_SUM] += (double)*(const int64_t *)((const char *)info + rule->depth_offset);
-  if (k + 1 == end) {
-    int64_t usual = (int64_t)floor(memory[DEPTH_SUM] / (double)(end - start) + 0.5);
-    *limit = usual > 2 ? usual - 1 : *limit;
-  }
-  if (k + 1 == rule->final_start) *limit = rule->max_depth;
+  int64_t *limit = (int64_t *)((char *)tuning + rule->limit_offset);
+  if (*limit == rule->max_depth) /* this one was free */
+    memory[USUAL_DEPTH] += 0.3 * ((double)*(const int64_t *)((const char *)info + rule->depth_offset) - memory[USUAL_DEPTH]);
+  int64_t next = k + 1, usual = (int64_t)floor(memory[USUAL_DEPTH] + 0.5);
+  int limited = next >= rule->early_end / 2 && next < rule->final_start && next % 8 != 0 && usual > 2;
+  *limit = limited && usual <= rule->max_depth ? usual - 1 : rule->max_depth;
 }
 
 int mp_adaptation_update(const mp_adaptation *rule, int64_t k, const mp_info *info, mp_tuning *tuning,
@@ -208,19 +210,26 @@ int mp_adaptation_update(const mp_adaptation *rule, int64_t k, const mp_info *in
     memory[LOG_STEP] += exp(-0.6 * log(n)) * (accept - rule->target);
     memory[LOG_STEP_MEAN] = memory[LOG_STEP];
   }
-  if (rule->metric_rule != MP_METRIC_FIXED && k < rule->final_start &&
-      update_metric(rule, k, info, tuning, density->dim, state, memory, work)) {
-    if (rule->step_rule == MP_STEP_ROBBINS_MONRO) {
-      anchor_step(memory, 2.38 / sqrt((double)density->dim)); /* Roberts, Gelman & Gilks (1997) */
-    } else if (rule->find_step && memory[METRIC_SET] == 0.0) {
-      /* the step so far belonged to a metric that was a guess */
-      memory[METRIC_SET] = 1.0;
-      status = find_step(rule, tuning, density, rng, state, work);
-      anchor_step(memory, tuning->step_size);
-    }
+  int metric = UNCHANGED;
+  if (rule->metric_rule != MP_METRIC_FIXED && k < rule->final_start)
+    metric = update_metric(rule, k, info, tuning, density->dim, state, memory, work);
+  if (rule->step_rule == MP_STEP_ROBBINS_MONRO) {
+    if (metric == SWITCHED) anchor_step(memory, 2.38 / sqrt((double)density->dim)); /* Roberts, Gelman & Gilks (1997) */
+  } else if (rule->find_step && metric &&
+             (memory[METRIC_SET] == 0.0 || (becomes_dense(rule) && k >= rule->early_end))) {
+    /* the step belonged to a metric that was a guess, or to a diagonal or an older dense one */
+    memory[METRIC_SET] = 1.0;
+    status = find_step(rule, tuning, density, rng, state, work);
+    anchor_step(memory, tuning->step_size);
+  } else if (metric == SWITCHED && k < rule->early_end && rule->step_rule == MP_STEP_DUAL_AVERAGING) {
+    /* forget the errors of the way in, or a chain still on its way keeps the small steps of its start */
+    memory[ANCHOR] = memory[LOG_STEP_MEAN] = memory[LOG_STEP];
+    memory[ERROR_MEAN] = memory[N_STEPS] = 0.0;
   }
   if (rule->limit_offset) limit_depth(rule, k, info, tuning, memory);
-  if (rule->step_rule != MP_STEP_FIXED)
-    tuning->step_size = exp(memory[k + 1 == rule->n_warmup ? LOG_STEP_MEAN : LOG_STEP]);
+  if (rule->step_rule != MP_STEP_FIXED) {
+    double log_step = memory[k + 1 == rule->n_warmup ? LOG_STEP_MEAN : LOG_STEP];
+    tuning->step_size = exp(log_step < 200.0 ? log_step : 200.0); /* a flat density accepts everything */
+  }
   return status;
 }

@@ -4,6 +4,10 @@
 
 #include <micropolis/kernel.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum mp_step_rule { MP_STEP_FIXED = 0, MP_STEP_DUAL_AVERAGING = 1, MP_STEP_ROBBINS_MONRO = 2 };
 enum mp_metric_rule {
   MP_METRIC_FIXED = 0,
@@ -39,4 +43,7 @@ int mp_adaptation_start(const mp_adaptation *rule, mp_tuning *tuning, const mp_d
 int mp_adaptation_update(const mp_adaptation *rule, int64_t k, const mp_info *info, mp_tuning *tuning,
                          const mp_density *density, bitgen_t *rng, const mp_state *state, double *memory, double *work);
 
+#ifdef __cplusplus
+}
+#endif
 #endif

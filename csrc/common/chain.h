@@ -4,6 +4,10 @@
 
 #include "common/adaptation.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct mp_chain {
   mp_step_fn step;
   void *options; /* begins with an mp_tuning */
@@ -25,4 +29,7 @@ typedef struct mp_chain {
 /* Draws start .. stop - 1. MP_OK, MP_CANCELLED, or the negative status of a step; progress[0] says how far it came. */
 int mp_chain_run(mp_chain *chain, int64_t start, int64_t stop);
 
+#ifdef __cplusplus
+}
+#endif
 #endif

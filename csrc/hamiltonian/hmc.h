@@ -4,6 +4,10 @@
 
 #include <micropolis/kernel.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct mp_hmc_options {
   mp_tuning tuning;
   int64_t n_steps;
@@ -21,4 +25,7 @@ size_t mp_hmc_work_size(const void *options, size_t dim);
 int mp_hmc_step(const void *options, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
                 mp_info *info);
 
+#ifdef __cplusplus
+}
+#endif
 #endif

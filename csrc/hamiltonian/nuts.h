@@ -4,6 +4,10 @@
 
 #include <micropolis/kernel.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define MP_NUTS_MAX_DEPTH 20
 
 typedef struct mp_nuts_options {
@@ -24,4 +28,7 @@ size_t mp_nuts_work_size(const void *options, size_t dim);
 int mp_nuts_step(const void *options, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
                  mp_info *info);
 
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -43,8 +43,8 @@ int mp_random_walk_step(const void *options_, const mp_density *density, bitgen_
   if (__builtin_expect(code == 0 && isfinite(logp_new), 1)) {
     double log_ratio = logp_new - *logp;
     if (temperature != 1.0) log_ratio /= temperature; /* 13 cycles in the longest chain of dependencies */
-    /* no branch on the sign: it would be mispredicted every other step */
-    accept_prob = exp(log_ratio < 0.0 ? log_ratio : 0.0);
+    /* no branch on the sign: it would be mispredicted every other step; a NaN stays one and is not accepted */
+    accept_prob = exp(0.0 < log_ratio ? 0.0 : log_ratio);
   } else {
     status = code == 0 ? MP_NON_FINITE : code < 0 ? MP_DENSITY_FATAL : MP_DENSITY_REJECTED;
   }

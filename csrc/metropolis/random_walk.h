@@ -4,6 +4,10 @@
 
 #include <micropolis/kernel.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct mp_random_walk_options {
   mp_tuning tuning;
   const double *temperatures; /* step k of the chain runs at temperatures[min(k, n_temperatures - 1)] */
@@ -22,4 +26,7 @@ size_t mp_random_walk_work_size(const void *options, size_t dim);
 int mp_random_walk_step(const void *options, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
                         mp_info *info);
 
+#ifdef __cplusplus
+}
+#endif
 #endif
