@@ -201,8 +201,11 @@ class ReadableChain:
         self._kernel, self._density, self._handle, self._compiler = kernel, density, handle, compiler
         self._options, self._scale, self._rule = options, scale, adaptation
         self._state, self._rng = tuple(buffers), np.random.Generator(bit_generator)
-        if adaptation is not None and memory is None:
-            memory = np.zeros(memory_size(int(adaptation[0]["metric_rule"]), density.dim))
+        if adaptation is not None:
+            size = memory_size(int(adaptation[0]["metric_rule"]), density.dim)
+            memory = np.zeros(size) if memory is None else memory
+            if memory.shape != (size,):
+                raise InputError(f"memory: expected shape ({size},), got {memory.shape}")
         self.memory = memory
         self.error: BaseException | None = None
 

@@ -70,6 +70,7 @@ CASES = {
     "nuts diagonal": ([9], lambda dim: mp.NUTS(inverse_mass=np.linspace(0.2, 1.0, dim), max_depth=5)),
     "nuts dense": ([8], lambda dim: mp.NUTS(0.3, inverse_mass=spd(dim), max_depth=5)),
     "nuts step kept": ([2], lambda dim: mp.NUTS(0.4, max_depth=3)),
+    "nuts long": ([2], lambda dim: mp.NUTS(0.15, max_depth=7)),  # long enough for warm-up to shorten trajectories
     "nuts one leaf": ([2], lambda dim: mp.NUTS(0.4, max_depth=1)),
     "nuts diverging": ([9], lambda dim: mp.NUTS(1.2, metric="unit")),
 }

@@ -17,15 +17,15 @@ from ..protocol import DENSITY_FATAL, OK
 from .rule import DUAL_AVERAGING, ROBBINS_MONRO
 
 LOG_STEP, LOG_STEP_MEAN, ERROR_MEAN, ANCHOR, N_STEPS = range(5)
-WINDOW, METRIC_SET, N_FOREGROUND, N_BACKGROUND, DEPTH_SUM = range(5, 10)
+WINDOW, METRIC_SET, N_FOREGROUND, N_BACKGROUND, USUAL_DEPTH = range(5, 10)
 HEAD = 16
 
 DELAY, GAMMA, KAPPA = 10.0, 0.05, 0.75  # t0, gamma and kappa of the paper
 
 
 @functools.lru_cache(maxsize=16)
-def make_step_rule(jit: Callable[..., Any]) -> tuple[Any, Any]:
-    """anchor_step(memory, step_size), and learn_step(rule, accept, memory) with one more acceptance statistic."""
+def make_step_rule(jit: Callable[..., Any]) -> tuple[Any, Any, Any]:
+    """anchor_step(memory, step_size), learn_step(rule, accept, memory) from one more draw, forget_errors(memory)."""
 
     @jit
     def anchor_step(memory, step_size):  # type: ignore[no-untyped-def]
@@ -49,7 +49,15 @@ def make_step_rule(jit: Callable[..., Any]) -> tuple[Any, Any]:
             memory[LOG_STEP] += math.exp(-0.6 * math.log(n)) * (accept - rule.target)
             memory[LOG_STEP_MEAN] = memory[LOG_STEP]
 
-    return anchor_step, learn_step
+    @jit
+    def forget_errors(memory):  # type: ignore[no-untyped-def]
+        """Go on from the step in use as if nothing had been seen."""
+        memory[ANCHOR] = memory[LOG_STEP]
+        memory[LOG_STEP_MEAN] = memory[LOG_STEP]
+        memory[ERROR_MEAN] = 0.0
+        memory[N_STEPS] = 0.0
+
+    return anchor_step, learn_step, forget_errors
 
 
 def make_find_step(jit: Callable[..., Any], leapfrog: Callable[..., Any], random: Random) -> Any:
@@ -73,7 +81,9 @@ def make_find_step(jit: Callable[..., Any], leapfrog: Callable[..., Any], random
             if code < 0:
                 return DENSITY_FATAL
             error = kinetic - logp_new - energy_start
-            accepted = code == 0 and math.isfinite(error) and math.exp(min(-error, 0.0)) > rule.target
+            # the symmetric acceptance: far out a step that loses much energy is as wrong as one that gains it
+            ratio = math.exp(error if error < 0.0 else -error)
+            accepted = code == 0 and math.isfinite(error) and 2.0 * ratio / (1.0 + ratio) > rule.target
             now = 1 if accepted else -1
             if direction == 0:
                 direction = now

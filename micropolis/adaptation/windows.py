@@ -10,8 +10,6 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ..jit import Random
 from ..protocol import DENSE, OK
 from .dual_averaging import (
@@ -25,10 +23,11 @@ from .dual_averaging import (
     make_find_step,
     make_step_rule,
 )
-from .rule import METRIC_COVARIANCE, METRIC_DENSE, METRIC_FIXED, ROBBINS_MONRO, STEP_FIXED
+from .rule import DUAL_AVERAGING, METRIC_COVARIANCE, METRIC_DENSE, METRIC_FIXED, ROBBINS_MONRO, STEP_FIXED
 from .welford import make_estimator
 
-LARGEST_EXPONENT = math.log(np.finfo(np.float64).max)
+UNCHANGED, CHANGED, SWITCHED = 0, 1, 2  # the metric after a draw
+LARGEST_LOG_STEP = 200.0  # a flat density accepts everything
 
 
 class Warmup(NamedTuple):
@@ -55,7 +54,7 @@ def make_warmup(
 
     ``limit(rule, k, info, options, memory)`` sets what else a kernel changes between draws of warm-up.
     """
-    anchor_step, learn_step = make_step_rule(jit)
+    anchor_step, learn_step, forget_errors = make_step_rule(jit)
     find_step = make_find_step(jit, leapfrog, random)
     uses_gradients, becomes_dense, add_draw, set_diagonal, set_dense = make_estimator(jit)
 
@@ -77,7 +76,7 @@ def make_warmup(
 
     @jit
     def update_metric(rule, k, info, options, scale, state, memory, work):  # type: ignore[no-untyped-def]
-        """Whether the metric has changed."""
+        """UNCHANGED, CHANGED within a window, or SWITCHED at its end."""
         dim, gradients, dense = state[0].size, uses_gradients(rule), becomes_dense(rule)
         size = (memory.size - HEAD) // 2
         foreground, background = memory[HEAD : HEAD + size], memory[HEAD + size :]
@@ -107,32 +106,42 @@ def make_warmup(
         count = memory[N_FOREGROUND]
         if dense and not early:
             if count < 10.0 or not (switched or last):
-                return False
+                return UNCHANGED
             if set_dense(dim, count, foreground[4 * dim :], scale, work):
                 options.metric = DENSE
-            return True
+            return SWITCHED
         if (gradients and count < 3.0) or (not gradients and not switched):
-            return False
+            return UNCHANGED
         set_diagonal(dim, gradients, count, foreground, scale)
-        return True
+        return SWITCHED if switched else CHANGED
 
     @jit
     def update(rule, k, accept, info, options, scale, data, rng, state, memory, work):  # type: ignore[no-untyped-def]
         status = OK
         learn_step(rule, accept, memory)
-        learning = rule.metric_rule != METRIC_FIXED and k < rule.final_start
-        if learning and update_metric(rule, k, info, options, scale, state, memory, work):
-            if rule.step_rule == ROBBINS_MONRO:
+        metric = UNCHANGED
+        if rule.metric_rule != METRIC_FIXED and k < rule.final_start:
+            metric = update_metric(rule, k, info, options, scale, state, memory, work)
+        early = k < rule.early_end
+        if rule.step_rule == ROBBINS_MONRO:
+            if metric == SWITCHED:
                 anchor_step(memory, 2.38 / math.sqrt(state[0].size))  # Roberts, Gelman & Gilks (1997)
-            elif rule.find_step and memory[METRIC_SET] == 0.0:
-                memory[METRIC_SET] = 1.0  # the step so far belonged to a metric that was a guess
-                status = find_step(rule, options, scale, data, rng, state, work)
-                anchor_step(memory, options.step_size)
+        elif (
+            rule.find_step
+            and metric != UNCHANGED
+            and (memory[METRIC_SET] == 0.0 or (becomes_dense(rule) and not early))
+        ):
+            # the step belonged to a metric that was a guess, or to a diagonal or an older dense one
+            memory[METRIC_SET] = 1.0
+            status = find_step(rule, options, scale, data, rng, state, work)
+            anchor_step(memory, options.step_size)
+        elif metric == SWITCHED and early and rule.step_rule == DUAL_AVERAGING:
+            # the errors of the way in would leave a chain still on its way with the small steps of its start
+            forget_errors(memory)
         limit(rule, k, info, options, memory)
         if rule.step_rule != STEP_FIXED:
             log_step = memory[LOG_STEP_MEAN if k + 1 == rule.n_warmup else LOG_STEP]
-            # math.exp raises where C returns infinity
-            options.step_size = math.inf if log_step > LARGEST_EXPONENT else math.exp(log_step)
+            options.step_size = math.exp(log_step if log_step < LARGEST_LOG_STEP else LARGEST_LOG_STEP)
         return status
 
     return Warmup(start, update)

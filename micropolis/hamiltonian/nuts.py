@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
-from ..adaptation.dual_averaging import DEPTH_SUM
+from ..adaptation.dual_averaging import USUAL_DEPTH
 from ..adaptation.rule import (
     DUAL_AVERAGING,
     METRIC_DENSE,
@@ -167,24 +167,22 @@ def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Cal
 
 
 def make_limit(jit: Callable[..., Any]) -> Callable[..., Any]:
-    """From the middle of the early phase to the final one, trajectories are one doubling shorter than before.
+    """From the middle of the early phase to the final one, seven trajectories of eight are one doubling shorter.
 
     Half a U-turn is where a draw is least correlated with the last one, which is what the estimators want, at half the
-    price; the final phase tunes the step on the trajectories that sampling will make.
+    price; the eighth runs free and shows the usual depth. The final phase tunes the step on the trajectories that
+    sampling will make.
     """
 
     @jit
     def limit(rule, k, info, options, memory):  # type: ignore[no-untyped-def]
-        end = rule.early_end // 2
-        start = end // 2
-        if start <= k < end:
-            memory[DEPTH_SUM] += info.depth
-        if k + 1 == end:
-            usual = math.floor(memory[DEPTH_SUM] / (end - start) + 0.5)
-            if usual > 2:
-                options.max_depth = usual - 1
-        if k + 1 == rule.final_start:
-            options.max_depth = rule.max_depth
+        if rule.limit_offset == 0:
+            return
+        if options.max_depth == rule.max_depth:
+            memory[USUAL_DEPTH] += 0.3 * (info.depth - memory[USUAL_DEPTH])
+        draw, usual = k + 1, math.floor(memory[USUAL_DEPTH] + 0.5)
+        limited = rule.early_end // 2 <= draw < rule.final_start and draw % 8 != 0
+        options.max_depth = usual - 1 if limited and 2 < usual <= rule.max_depth else rule.max_depth
 
     return limit
 
