@@ -137,6 +137,18 @@ cdef class CDensity:
         error.__cause__ = cause
         return error
 
+    def call_logp_grad(self, const double[::1] x, double[::1] grad):
+        """The contract itself: x (dim,) -> (code, logp), grad (dim,) filled."""
+        cdef double logp
+        cdef int code = mp_density_logp_grad(&self.c, &x[0], &grad[0], &logp)
+        return code, logp
+
+    def call_value(self, const double[::1] x, double[::1] scratch):
+        """The contract itself: x (dim,) -> (code, logp)."""
+        cdef double logp
+        cdef int code = mp_density_value(&self.c, &x[0], &scratch[0], &logp)
+        return code, logp
+
     cdef int _settle(self, int status, const double[::1] x, double *logp, double[::1] out) except -1:
         """A fatal code raises the error behind it; a rejected point is -inf with NaN derivatives."""
         if status < 0:

@@ -22,6 +22,17 @@ cdef extern from "metropolis/langevin.h" nogil:
     int mp_langevin_step(const void *, const mp_density *, bitgen_t *, mp_state *, double *, mp_info *)
 
 
+cdef extern from "common/ziggurat.h":
+    const unsigned long long mp_ziggurat_k[256]
+    const double mp_ziggurat_w[256]
+
+
+def ziggurat():
+    """Acceptance bounds and widths of the layers of the normal ziggurat, for the readable source."""
+    return (np.array([mp_ziggurat_k[i] for i in range(256)], dtype=np.int64),
+            np.array([mp_ziggurat_w[i] for i in range(256)]))
+
+
 def kernels():
     """name -> (step, work size, bytes of options, bytes of info)."""
     return {

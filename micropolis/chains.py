@@ -126,9 +126,9 @@ class ChainJob:
 
     def _chain(self, rule: NDArray[Any] | None, memory: NDArray[np.float64] | None) -> Any:
         buffers = list(self.buffers.values())
-        if self.backend == "c":
+        if self.backend in ("c", "cuda"):  # what comes before the first draw of a CUDA chain happens on the host
             return compiled_chain(self.kernel, self.options, self.handle, self.bit_generator, buffers, rule, memory)
-        from .jit import ReadableChain
+        from .readable import ReadableChain
 
         return ReadableChain(
             self.kernel, self.options, self.scale, self.density, self.handle, self.bit_generator, buffers, rule, memory,

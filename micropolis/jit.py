@@ -6,14 +6,61 @@ Numba is imported when something here is first used, not before.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import checks
 from ._density import CDensity
 from .errors import DensityError
+from .protocol import DENSITY_FATAL, DENSITY_REJECTED, NON_FINITE, OK
+
+
+class Evaluate(NamedTuple):
+    """A density as the readable kernels call it; `code` 0: ok, > 0: point rejected, < 0: the chain stops."""
+
+    logp_grad: Callable[..., Any]  # (x, grad, data) -> (code, logp), fills grad
+    value: Callable[..., Any]  # (x, scratch, data) -> (code, logp)
+
+
+class Random(NamedTuple):
+    """Random numbers as the readable kernels draw them: each takes the stream."""
+
+    normal: Callable[..., Any]
+    uniform: Callable[..., Any]
+
+
+@functools.lru_cache(maxsize=16)
+def point_status(jit: Callable[..., Any]) -> Any:
+    """What to make of a proposed point: OK, or why it is rejected."""
+
+    @jit
+    def status(code, value):  # type: ignore[no-untyped-def]
+        if code < 0:
+            return DENSITY_FATAL
+        if code > 0:
+            return DENSITY_REJECTED
+        return OK if math.isfinite(value) else NON_FINITE
+
+    return status
+
+
+@functools.lru_cache(maxsize=16)
+def head_writer(jit: Callable[..., Any]) -> Any:
+    """Fills the common head of an info record."""
+
+    @jit
+    def write(info, logp, accept_prob, n_grad, accepted, status):  # type: ignore[no-untyped-def]
+        info.logp = logp
+        info.accept_prob = accept_prob
+        info.n_grad = n_grad
+        info.accepted = accepted
+        info.divergent = status != OK
+        info.status = status
+
+    return write
 
 
 def uniform(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -33,39 +80,73 @@ def compile_readable(function: Callable[..., Any], compiler: Callable[..., Any])
 
 
 @functools.lru_cache(maxsize=1)
-def _pointer_function() -> Any:
+def pointer_calls() -> Evaluate:
+    """Calls of compiled densities for use inside Numba code, the same functions for every density.
+
+    ``data`` is ``(address of logp_grad, address of user_data, address of value or 0)``; x and grad are contiguous
+    float64 vectors of the density's dimension.
+    """
     import numba
     from llvmlite import ir
     from numba import types
     from numba.core import cgutils
 
-    @numba.extending.intrinsic
-    def call(typing_context, address, user_data, x, grad):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            double, word, byte = ir.DoubleType(), ir.IntType(64), ir.IntType(8).as_pointer()
-            vectors = [context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (2, 3)]
-            logp = cgutils.alloca_once(builder, double)
-            builder.store(ir.Constant(double, float("nan")), logp)
-            pointers = [double.as_pointer()] * 3
-            function = ir.FunctionType(ir.IntType(32), [word, *pointers, byte]).as_pointer()
-            dim = builder.extract_value(vectors[0].shape, 0)
-            status = builder.call(
-                builder.inttoptr(arguments[0], function),
-                [dim, vectors[0].data, vectors[1].data, logp, builder.inttoptr(arguments[1], byte)],
-            )
-            return context.make_tuple(builder, signature.return_type, [status, builder.load(logp)])
+    def intrinsic(with_grad: bool) -> Any:
+        def call(typing_context, address, user_data, x, grad):  # type: ignore[no-untyped-def]
+            def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+                double, word, byte = ir.DoubleType(), ir.IntType(64), ir.IntType(8).as_pointer()
+                vectors = [context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (2, 3)]
+                logp = cgutils.alloca_once(builder, double)
+                builder.store(ir.Constant(double, float("nan")), logp)
+                pointers = [vector.data for vector in vectors[: 1 + with_grad]] + [logp]
+                kinds = [word, *[double.as_pointer()] * len(pointers), byte]
+                function = ir.FunctionType(ir.IntType(32), kinds).as_pointer()
+                dim = builder.extract_value(vectors[0].shape, 0)
+                code = builder.call(
+                    builder.inttoptr(arguments[0], function), [dim, *pointers, builder.inttoptr(arguments[1], byte)]
+                )
+                return context.make_tuple(builder, signature.return_type, [code, builder.load(logp)])
 
-        vector = types.Array(types.float64, 1, "C")
-        if x != vector or grad != vector:
-            raise numba.errors.TypingError(f"x and grad must be contiguous float64 vectors, got {x} and {grad}")
-        return types.Tuple((types.int32, types.float64))(types.int64, types.int64, x, grad), generate
+            vector = types.Array(types.float64, 1, "C")
+            if x != vector or grad != vector:
+                raise numba.errors.TypingError(f"x and grad must be contiguous float64 vectors, got {x} and {grad}")
+            return types.Tuple((types.int32, types.float64))(types.int64, types.int64, x, grad), generate
+
+        return numba.extending.intrinsic(call)
+
+    call_logp_grad, call_value = intrinsic(True), intrinsic(False)
 
     @numba.njit
     def logp_grad(x, grad, data):  # type: ignore[no-untyped-def]
-        status, logp = call(data[0], data[1], x, grad)
-        if status < 0:
+        return call_logp_grad(data[0], data[1], x, grad)
+
+    @numba.njit
+    def value(x, scratch, data):  # type: ignore[no-untyped-def]
+        if data[2] != 0:
+            return call_value(data[2], data[1], x, scratch)
+        return call_logp_grad(data[0], data[1], x, scratch)
+
+    return Evaluate(logp_grad, value)
+
+
+def pointer_data(density: CDensity) -> tuple[int, int, int]:
+    """The `data` of `pointer_calls` for this density, which must stay alive while they are used."""
+    functions = density.functions
+    return functions["logp_grad"], functions["user_data"], functions["value"]
+
+
+@functools.lru_cache(maxsize=1)
+def _pointer_function() -> Any:
+    import numba
+
+    call = pointer_calls().logp_grad
+
+    @numba.njit
+    def logp_grad(x, grad, data):  # type: ignore[no-untyped-def]
+        code, logp = call(x, grad, data)
+        if code < 0:
             raise DensityError("the compiled log density returned a fatal code")
-        return logp if status == 0 else np.nan
+        return logp if code == 0 else np.nan
 
     return logp_grad
 

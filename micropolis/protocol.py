@@ -64,6 +64,11 @@ class Kernel(abc.ABC):
     OPTIONS: ClassVar[np.dtype[Any]]
     INFO: ClassVar[np.dtype[Any]]
     BUFFERS: ClassVar[tuple[Buffer, ...]]
+    accept_statistic: ClassVar[str] = "accept_prob"  # the info field that warm-up steers to its target
+    # the readable source: make_step(jit, density, random) -> step, see micropolis.readable
+    make_step: ClassVar[Callable[..., Any] | None] = None
+    # make_limit(jit) -> limit(rule, k, info, options, memory): what warm-up changes in the kernel's own options
+    make_limit: ClassVar[Callable[..., Any] | None] = None
 
     @abc.abstractmethod
     def tuning(self, dim: int) -> Tuning:
@@ -71,6 +76,14 @@ class Kernel(abc.ABC):
 
     def fill_options(self, options: np.void, dim: int) -> object:
         """Write the kernel's own fields of the C options; returns what must stay alive."""
+
+    def n_work(self) -> int:
+        """How many vectors of scratch the readable step takes."""
+        return 0
+
+    def table(self) -> NDArray[np.float64]:
+        """The numbers behind the kernel's own pointers in its options, for the readable step; none for most."""
+        return np.empty(0)
 
     def adaptation(self, dim: int, n_warmup: int) -> Any:
         """The warm-up rule, an ADAPTATION record (see micropolis.adaptation), or None to keep the tuning."""

@@ -129,9 +129,7 @@ def test_cython_module(tmp_path):
     density = mp.Density.from_pointer(module.address(), 3)
     assert density([1.0, 2.0, 3.0]) == -7.0
     kernel = mp.NUTS(step_size=0.9, inverse_mass=np.ones(3))
-    trace = mp.sample(
-        density, kernel, draws=300, warmup=0, chains=1, init=np.zeros(3), seed=5, progress=False
-    )
+    trace = mp.sample(density, kernel, draws=300, warmup=0, chains=1, init=np.zeros(3), seed=5, progress=False)
     stream = np.random.SFC64(np.random.SeedSequence(5).spawn(1)[0])
     np.testing.assert_array_equal(module.sample(stream, np.zeros(3), 0.9, 300), trace.draws[0])
 

@@ -21,10 +21,10 @@ tracing_linalg
 autodiff pointers densities data
 protocol
 _diagnostics _metropolis _hamiltonian
-linalg
-adaptation diagnostics jit
-jit_density
+linalg jit
+adaptation diagnostics jit_density
 metropolis hamiltonian
+readable sfc64
 kernels trace_files
 trace
 chains progress storage workers

@@ -1,7 +1,7 @@
 /* Vector types and target clones: one source for SSE2 to AVX-512, the same bits from each.
  *
  * Sums run over 8 striped accumulators, element i into lane i mod 8, folded in one fixed order; the readable kernels have
- * the same helper (micropolis/jit.py: striped_dot). Without FMA contraction every width gives the same rounding. */
+ * the same helper (micropolis/linalg.py: dot). Without FMA contraction every width gives the same rounding. */
 #ifndef MICROPOLIS_SIMD_H
 #define MICROPOLIS_SIMD_H
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -11,9 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from .. import checks
 from ..adaptation.rule import DUAL_AVERAGING, METRIC_FIXED, rule
 from ..errors import InputError
+from ..jit import Evaluate, Random, head_writer
+from ..linalg import make_linalg
 from ..protocol import (
     GRAD,
     LOGP,
+    OK,
     Buffer,
     Kernel,
     Tuning,
@@ -24,6 +29,60 @@ from ..protocol import (
     options_dtype,
     register,
 )
+from .integrators import make_leapfrog, trajectory_status
+
+
+def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Callable[..., Any]:
+    """HMC: a momentum from N(0, I) (whitened), leapfrog steps, accepted with probability min(1, exp(-energy error))."""
+    algebra, leapfrog = make_linalg(jit), make_leapfrog(jit, density.logp_grad)
+    copy, dot, normal, uniform = algebra.copy, algebra.dot, random.normal, random.uniform
+    status_of, write_head = trajectory_status(jit), head_writer(jit)
+
+    @jit
+    def length(n_steps, jitter, rng):  # type: ignore[no-untyped-def]
+        """A number of steps drawn from the integers in n_steps (1 -+ jitter)."""
+        if jitter == 0.0:
+            return n_steps
+        least, most = math.ceil(n_steps * (1.0 - jitter)), math.floor(n_steps * (1.0 + jitter))
+        return least + int(uniform(rng) * (most - least + 1))
+
+    @jit
+    def step(options, scale, table, data, rng, state, work, info):  # type: ignore[no-untyped-def]
+        x, logp, grad = state
+        q, w, g, scratch = work[0], work[1], work[2], work[3]
+        eps, metric = options.step_size, options.metric
+
+        n_steps = length(options.n_steps, options.jitter, rng)
+        for i in range(x.size):
+            w[i] = normal(rng)
+        energy_start = 0.5 * dot(x.size, w, w) - logp[0]
+        copy(x, q)
+        copy(grad, g)
+
+        energy, logp_new, status, steps = energy_start, logp[0], OK, 0
+        while steps < n_steps and status == OK:
+            code, logp_new, kinetic = leapfrog(metric, scale, eps, q, w, g, data, scratch)
+            energy = kinetic - logp_new
+            status = status_of(code, energy, energy_start)
+            steps += 1
+
+        error = energy - energy_start
+        accept_prob = 0.0
+        if status == OK:
+            accept_prob = 1.0 if error <= 0.0 else math.exp(-error)
+        accepted = uniform(rng) < accept_prob
+        if accepted:
+            copy(q, x)
+            copy(g, grad)
+            logp[0] = logp_new
+
+        write_head(info, logp[0], accept_prob, steps, accepted, status)
+        info.energy = energy if accepted else energy_start
+        info.energy_error = error
+        info.step_size = eps
+        return min(status, OK)
+
+    return step
 
 
 @register
@@ -69,6 +128,7 @@ class HMC(Kernel):
     OPTIONS: ClassVar[np.dtype[Any]] = options_dtype(("n_steps", "i8"), ("jitter", "f8"))
     INFO: ClassVar[np.dtype[Any]] = info_dtype(("energy", "f8"), ("energy_error", "f8"), ("step_size", "f8"))
     BUFFERS: ClassVar[tuple[Buffer, ...]] = (X, LOGP, GRAD)
+    make_step = staticmethod(make_step)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "step_size", checks.real("step_size", self.step_size, above=0.0))
@@ -80,6 +140,9 @@ class HMC(Kernel):
 
     def tuning(self, dim: int) -> Tuning:
         return hamiltonian_tuning(self.step_size, self.inverse_mass, dim)
+
+    def n_work(self) -> int:
+        return 4
 
     def fill_options(self, options: np.void, dim: int) -> object:
         options["n_steps"], options["jitter"] = self.n_steps, self.jitter

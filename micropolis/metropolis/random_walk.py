@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -12,7 +13,44 @@ from numpy.typing import ArrayLike, NDArray
 from .. import checks
 from ..adaptation.rule import METRIC_COVARIANCE, METRIC_DRAWS, METRIC_FIXED, ROBBINS_MONRO, rule
 from ..errors import InputError
-from ..protocol import DENSE, DIAGONAL, LOGP, Buffer, Kernel, Tuning, X, info_dtype, options_dtype, register
+from ..jit import Evaluate, Random, head_writer, point_status
+from ..linalg import make_linalg
+from ..protocol import DENSE, DIAGONAL, LOGP, OK, Buffer, Kernel, Tuning, X, info_dtype, options_dtype, register
+
+
+def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Callable[..., Any]:
+    """Random-walk Metropolis: x' = x + step_size S z, accepted with probability min(1, exp(delta log f / T))."""
+    algebra, value, status_of, write_head = make_linalg(jit), density.value, point_status(jit), head_writer(jit)
+    copy, add_scaled, normal, uniform = algebra.copy, algebra.add_scaled, random.normal, random.uniform
+
+    @jit
+    def step(options, scale, table, data, rng, state, work, info):  # type: ignore[no-untyped-def]
+        x, logp, count = state
+        proposal, noise, scratch = work[0], work[1], work[2]
+        temperature = table[min(count[0], options.n_temperatures - 1)]
+        count[0] += 1
+
+        for i in range(x.size):
+            noise[i] = normal(rng)
+        copy(x, proposal)
+        add_scaled(options.metric, options.step_size, scale, noise, proposal, scratch)
+        code, logp_new = value(proposal, scratch, data)
+
+        status = status_of(code, logp_new)
+        accept_prob = 0.0
+        if status == OK:
+            log_ratio = (logp_new - logp[0]) / temperature
+            accept_prob = 1.0 if log_ratio >= 0.0 else math.exp(log_ratio)
+        accepted = uniform(rng) < accept_prob
+        if accepted:
+            copy(proposal, x)
+            logp[0] = logp_new
+
+        write_head(info, logp[0], accept_prob, 1, accepted, status)
+        info.step_size = options.step_size
+        return min(status, OK)
+
+    return step
 
 
 @register
@@ -59,6 +97,7 @@ class RandomWalk(Kernel):
     OPTIONS: ClassVar[np.dtype[Any]] = options_dtype(("temperatures", "u8"), ("n_temperatures", "i8"))
     INFO: ClassVar[np.dtype[Any]] = info_dtype(("step_size", "f8"))
     BUFFERS: ClassVar[tuple[Buffer, ...]] = (X, LOGP, Buffer("count", "i8", lambda dim: (1,)))
+    make_step = staticmethod(make_step)
 
     def __post_init__(self) -> None:
         scale = checks.numbers("scale", self.scale)
@@ -94,8 +133,14 @@ class RandomWalk(Kernel):
             raise InputError(f"scale: expected a number, ({dim},) or ({dim}, {dim}), got shape {scale.shape}")
         return Tuning(1.0, DENSE if scale.ndim == 2 else DIAGONAL, scale)
 
+    def n_work(self) -> int:
+        return 3
+
+    def table(self) -> NDArray[np.float64]:
+        return np.atleast_1d(np.asarray(self.temperature, dtype=np.float64))
+
     def fill_options(self, options: np.void, dim: int) -> object:
-        temperatures = np.atleast_1d(np.asarray(self.temperature, dtype=np.float64))
+        temperatures = self.table()
         options["temperatures"], options["n_temperatures"] = temperatures.ctypes.data, temperatures.size
         return temperatures
 
