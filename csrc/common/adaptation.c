@@ -73,13 +73,13 @@ static void estimator_add(const mp_adaptation *rule, size_t dim, double count, c
   if (becomes_dense(rule)) welford_products(dim, count, x, e, e + 4 * dim);
 }
 
-/* scale_i^2 = sqrt(var(x_i) / var(grad_i)), or var(x_i) regularised as Stan does; a coordinate without a usable estimate
+/* scale_i^2 = sqrt(var(x_i) / var(grad_i)), or var(x_i) shrunk as the diagonal of a dense metric is; a coordinate without a usable estimate
  * keeps what it has. */
 static MP_CLONES void set_diagonal(size_t dim, int gradients, double count, const double *e, double *scale) {
   const double *squares = e + dim, *grad_squares = e + 3 * dim;
   double shrink = count / (count + 5.0), floor = 1e-3 * (5.0 / (count + 5.0));
   for (size_t i = 0; i < dim; i++) {
-    double variance = gradients ? sqrt(squares[i] / grad_squares[i]) : shrink * (squares[i] / (count - 1.0)) + floor;
+    double variance = gradients ? sqrt(squares[i] / grad_squares[i]) : (shrink + floor) * (squares[i] / (count - 1.0));
     if (variance > 1e-20 && variance < 1e20) scale[i] = sqrt(variance);
   }
 }
@@ -120,7 +120,10 @@ static MP_CLONES int find_step(const mp_adaptation *rule, mp_tuning *tuning, con
     double ratio = exp(error < 0.0 ? error : -error);
     int now = code == 0 && isfinite(error) && 2.0 * ratio / (1.0 + ratio) > rule->target ? 1 : -1;
     if (direction == 0) direction = now;
-    if (now != direction) break;
+    if (now != direction) {
+      if (direction > 0) tuning->step_size *= 0.5; /* the last one that was good */
+      break;
+    }
     tuning->step_size *= direction > 0 ? 2.0 : 0.5;
   }
   return MP_OK;

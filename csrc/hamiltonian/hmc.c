@@ -21,8 +21,10 @@ MP_CLONES int mp_hmc_step(const void *options_, const mp_density *density, bitge
 
   int64_t n_steps = options->n_steps;
   if (options->jitter > 0.0) {
-    int64_t least = (int64_t)ceil((double)n_steps * (1.0 - options->jitter)); /* >= 1, since jitter < 1 */
-    int64_t most = (int64_t)floor((double)n_steps * (1.0 + options->jitter));
+    /* 1e-9 against 10 * (1 - 0.7) = 3.0000000000000004 */
+    int64_t least = (int64_t)ceil((double)n_steps * (1.0 - options->jitter) - 1e-9);
+    int64_t most = (int64_t)floor((double)n_steps * (1.0 + options->jitter) + 1e-9);
+    if (least < 1) least = 1;
     n_steps = least + (int64_t)(mp_uniform(rng) * (double)(most - least + 1));
   }
   mp_standard_normal(rng, dim, w);

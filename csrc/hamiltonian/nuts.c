@@ -151,6 +151,7 @@ MP_CLONES int mp_nuts_step(const void *options_, const mp_density *density, bitg
     depth++;
   }
 
+  if (status < 0) return status;
   if (proposal) {
     memcpy(x, q[proposal], dim * sizeof *x);
     memcpy(grad, g[proposal], dim * sizeof *x);
@@ -162,5 +163,5 @@ MP_CLONES int mp_nuts_step(const void *options_, const mp_density *density, bitg
                          accept_sum_symmetric / n_leaves,
                          options->tuning.step_size,
                          depth};
-  return status < 0 ? status : MP_OK;
+  return MP_OK;
 }

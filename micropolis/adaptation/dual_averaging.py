@@ -88,6 +88,8 @@ def make_find_step(jit: Callable[..., Any], leapfrog: Callable[..., Any], random
             if direction == 0:
                 direction = now
             if now != direction:
+                if direction > 0:
+                    options.step_size *= 0.5  # the last one that was good
                 break
             options.step_size *= 2.0 if direction > 0 else 0.5
         return OK

@@ -1,7 +1,7 @@
 """Readable estimators of a metric: running moments (Welford 1962), and the scale that follows from them.
 
 Diagonal: the inverse mass sqrt(var(draws) / var(grads)) of nutpie (Seyboldt, Carlson & Carpenter 2026), or variances
-regularised as Stan does; dense: the covariance, shrunk towards its diagonal. The same bits as csrc/common/adaptation.c.
+of the draws; dense: the covariance, shrunk towards its diagonal. The same bits as csrc/common/adaptation.c.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def make_estimator(jit: Callable[..., Any]) -> tuple[Any, Any, Any, Any, Any]:
         for i in range(dim):
             square, grad_square = estimator[dim + i], estimator[3 * dim + i]
             if not gradients:
-                variance = shrink * (square / (count - 1.0)) + floor
+                variance = (shrink + floor) * (square / (count - 1.0))
             elif grad_square > 0.0:
                 variance = math.sqrt(square / grad_square)
             else:

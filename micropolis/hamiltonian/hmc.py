@@ -43,7 +43,8 @@ def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Cal
         """A number of steps drawn from the integers in n_steps (1 -+ jitter)."""
         if jitter == 0.0:
             return n_steps
-        least, most = math.ceil(n_steps * (1.0 - jitter)), math.floor(n_steps * (1.0 + jitter))
+        least = max(1, math.ceil(n_steps * (1.0 - jitter) - 1e-9))  # 10 * (1 - 0.7) is 3.0000000000000004
+        most = math.floor(n_steps * (1.0 + jitter) + 1e-9)
         return least + int(uniform(rng) * (most - least + 1))
 
     @jit

@@ -151,6 +151,8 @@ def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Cal
             add(tree_total, total)
             depth += 1
 
+        if status < 0:
+            return status
         if moved:
             copy(q_proposed, x)
             copy(g_proposed, grad)
@@ -161,7 +163,7 @@ def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Cal
         info.accept_prob_symmetric = accept_sum_symmetric / n_leaves
         info.step_size = options.step_size
         info.depth = depth
-        return min(status, OK)
+        return OK
 
     return step
 
