@@ -19,7 +19,10 @@ from micropolis.errors import InputError, SamplingWarning
 pytestmark = pytest.mark.filterwarnings("ignore::micropolis.errors.SamplingWarning")
 
 KERNEL = mp.HMC(step_size=0.3, n_steps=2, target_accept=0.8)
+LONG = mp.HMC(step_size=0.05, n_steps=40, target_accept=0.8)  # a hundred microseconds a draw of DENSE
 DENSE = mp.densities.Gaussian(np.zeros(100), cov=0.5 * np.eye(100) + 0.5)  # 100 x 100: microseconds a call
+
+STARTS = 3 * 13
 
 
 def normal(x):
@@ -45,11 +48,11 @@ def press_ctrl_c():
     os.kill(os.getpid(), signal.SIGINT)
 
 
-# calls: one for each of 3 starts, then for each chain the step search, 60 warm-up draws and 40 draws of 2 steps each
+# calls: 13 for each of 3 starts (ten of them uphill), then for each chain the step search, 60 warm-up draws and 40 draws of 2 steps each
 @pytest.mark.parametrize("interrupt", [press_ctrl_c, _thread.interrupt_main], ids=["kill", "interrupt_main"])
 @pytest.mark.parametrize(
     ("call", "where"),
-    [(3 + 50, "warm-up of chain 0"), (3 + 150, "chain 0"), (3 + 250, "warm-up of chain 1"), (3 + 545, "chain 2")],
+    [(STARTS + 50, "warm-up of chain 0"), (STARTS + 150, "chain 0"), (STARTS + 250, "warm-up of chain 1"), (STARTS + 545, "chain 2")],
 )
 def test_ctrl_c_in_a_python_density(interrupt, call, where):
     plan = {"warmup": 60, "chains": 3, "seed": 3, "progress": False}
@@ -92,7 +95,7 @@ def test_ctrl_c_in_compiled_chains(warmup, tmp_path):
 
     timer = threading.Timer(0.25, press)
     timer.start()
-    trace = mp.sample(DENSE, KERNEL, draws=10**5, store=tmp_path / "draws.npy", **plan)
+    trace = mp.sample(DENSE, LONG, draws=10**5, store=tmp_path / "draws.npy", **plan)
     assert time.monotonic() - pressed[0] < 1.0
     if warmup:
         assert trace.n_draws == 0 and 0 < max(state["warmup_done"] for state in trace.adaptation) < warmup
@@ -101,7 +104,7 @@ def test_ctrl_c_in_compiled_chains(warmup, tmp_path):
     assert 0 < lengths[0] < 10**5 and 0 < lengths[1] < 10**5 and lengths[2] == trace.n_draws == 0
     trace.save(tmp_path / "run.npz")
     rest = mp.resume(mp.Trace.load(tmp_path / "run.npz"), max(lengths) + 20)
-    whole = mp.sample(DENSE, KERNEL, draws=max(lengths) + 20, **plan)
+    whole = mp.sample(DENSE, LONG, draws=max(lengths) + 20, **plan)
     np.testing.assert_array_equal(rest.draws, whole.draws)
     np.testing.assert_array_equal(rest.stats, whole.stats)
 
@@ -136,7 +139,8 @@ class Slow:
             time.sleep(0.01)
         return normal(x)
 dense = mp.densities.Gaussian(np.zeros(100), cov=0.5 * np.eye(100) + 0.5)
-kernel = mp.HMC(step_size=0.3, n_steps=2, target_accept=0.8)
+long = {fast_calls} < 0
+kernel = mp.HMC(step_size=0.05 if long else 0.3, n_steps=40 if long else 2, target_accept=0.8)
 density = dense if {fast_calls} < 0 else mp.Density.from_callable(Slow(), dim=2)
 print("ready", flush=True)
 trace = mp.sample(density, kernel, progress=False, checkpoint=sys.argv[1], **{plan})
@@ -173,11 +177,11 @@ def test_sigint_to_a_process(tmp_path):
     end = mp.Trace.load(path + ".end")
     lengths = [len(chain["draws"]) for chain in end.ragged]
     rest = mp.resume(end, max(lengths))
-    np.testing.assert_array_equal(rest.draws, mp.sample(DENSE, KERNEL, **plan | {"draws": max(lengths)}).draws)
+    np.testing.assert_array_equal(rest.draws, mp.sample(DENSE, LONG, **plan | {"draws": max(lengths)}).draws)
 
 
 @pytest.mark.parametrize(
-    ("fast_calls", "where"), [(3 + 50, "warm-up of chain 0"), (3 + 250, "warm-up of chain 1"), (3 + 545, "chain 2")]
+    ("fast_calls", "where"), [(STARTS + 50, "warm-up of chain 0"), (STARTS + 250, "warm-up of chain 1"), (STARTS + 545, "chain 2")]
 )
 def test_killed_process_leaves_a_checkpoint(fast_calls, where, tmp_path):
     """Of three chains one after another: done, in warm-up, in sampling, not begun."""
@@ -212,7 +216,7 @@ def test_killed_process_with_chains_in_threads(tmp_path):
     trace = mp.Trace.load(path)
     done = max((len(chain["draws"]) for chain in trace.ragged), default=0)
     rest = mp.resume(trace, done + 50, threads=1)
-    whole = mp.sample(DENSE, KERNEL, progress=False, **plan | {"draws": done + 50})
+    whole = mp.sample(DENSE, LONG, progress=False, **plan | {"draws": done + 50})
     np.testing.assert_array_equal(rest.draws, whole.draws)
 
 
