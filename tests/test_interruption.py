@@ -52,7 +52,12 @@ def press_ctrl_c():
 @pytest.mark.parametrize("interrupt", [press_ctrl_c, _thread.interrupt_main], ids=["kill", "interrupt_main"])
 @pytest.mark.parametrize(
     ("call", "where"),
-    [(STARTS + 50, "warm-up of chain 0"), (STARTS + 150, "chain 0"), (STARTS + 250, "warm-up of chain 1"), (STARTS + 545, "chain 2")],
+    [
+        (STARTS + 50, "warm-up of chain 0"),
+        (STARTS + 150, "chain 0"),
+        (STARTS + 250, "warm-up of chain 1"),
+        (STARTS + 545, "chain 2"),
+    ],
 )
 def test_ctrl_c_in_a_python_density(interrupt, call, where):
     plan = {"warmup": 60, "chains": 3, "seed": 3, "progress": False}
@@ -181,7 +186,8 @@ def test_sigint_to_a_process(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fast_calls", "where"), [(STARTS + 50, "warm-up of chain 0"), (STARTS + 250, "warm-up of chain 1"), (STARTS + 545, "chain 2")]
+    ("fast_calls", "where"),
+    [(STARTS + 50, "warm-up of chain 0"), (STARTS + 250, "warm-up of chain 1"), (STARTS + 545, "chain 2")],
 )
 def test_killed_process_leaves_a_checkpoint(fast_calls, where, tmp_path):
     """Of three chains one after another: done, in warm-up, in sampling, not begun."""

@@ -191,7 +191,8 @@ static int update_metric(const mp_adaptation *rule, int64_t k, const mp_info *in
 static void limit_depth(const mp_adaptation *rule, int64_t k, const mp_info *info, mp_tuning *tuning, double *memory) {
   int64_t *limit = (int64_t *)((char *)tuning + rule->limit_offset);
   if (*limit == rule->max_depth) /* this one was free */
-    memory[USUAL_DEPTH] += 0.3 * ((double)*(const int64_t *)((const char *)info + rule->depth_offset) - memory[USUAL_DEPTH]);
+    memory[USUAL_DEPTH] += 0.3 *
+                           ((double)*(const int64_t *)((const char *)info + rule->depth_offset) - memory[USUAL_DEPTH]);
   int64_t next = k + 1, usual = (int64_t)floor(memory[USUAL_DEPTH] + 0.5);
   int limited = next >= rule->early_end / 2 && next < rule->final_start && next % 8 != 0 && usual > 2;
   *limit = limited && usual <= rule->max_depth ? usual - 1 : rule->max_depth;

@@ -59,7 +59,8 @@ int main(int argc, char **argv) {
   mp_chain chain = {0};
   mp_work_size_fn work_size;
   if (!strcmp(argv[1], "nuts")) {
-    chain.step = mp_nuts_step, chain.options = &nuts, chain.info_size = sizeof(mp_nuts_info), work_size = mp_nuts_work_size;
+    chain.step = mp_nuts_step, chain.options = &nuts, chain.info_size = sizeof(mp_nuts_info),
+    work_size = mp_nuts_work_size;
   } else if (!strcmp(argv[1], "hmc")) {
     chain.step = mp_hmc_step, chain.options = &hmc, chain.info_size = sizeof(mp_hmc_info), work_size = mp_hmc_work_size;
   } else if (!strcmp(argv[1], "langevin")) {

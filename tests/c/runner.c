@@ -16,14 +16,14 @@
 
 static int failures;
 
-#define CHECK(condition, ...)                \
-  do {                                       \
-    if (!(condition)) {                      \
-      fprintf(stderr, "runner: ");           \
-      fprintf(stderr, __VA_ARGS__);          \
+#define CHECK(condition, ...)                 \
+  do {                                        \
+    if (!(condition)) {                       \
+      fprintf(stderr, "runner: ");            \
+      fprintf(stderr, __VA_ARGS__);           \
       fprintf(stderr, " (%s)\n", #condition); \
-      failures++;                            \
-    }                                        \
+      failures++;                             \
+    }                                         \
   } while (0)
 
 static void *exactly(size_t bytes) {
@@ -47,8 +47,22 @@ static double next_uniform(void *state) { return (double)(next_raw(state) >> 11)
 
 static double sd(size_t i) { return 0.5 + (double)(i % 4); } /* 0.5, 1.5, 2.5, 3.5 */
 
-enum fault { NONE, NAN_VALUE, PLUS_INFINITY, MINUS_INFINITY, NAN_GRADIENT, INFINITE_GRADIENT, UNSET, REJECT, FATAL, OVERFLOWING, FLAT, N_FAULTS };
-static const char *const fault_names[] = {"none", "NaN", "+inf", "-inf", "NaN gradient", "infinite gradient", "unset", "reject", "fatal", "overflow", "flat"};
+enum fault {
+  NONE,
+  NAN_VALUE,
+  PLUS_INFINITY,
+  MINUS_INFINITY,
+  NAN_GRADIENT,
+  INFINITE_GRADIENT,
+  UNSET,
+  REJECT,
+  FATAL,
+  OVERFLOWING,
+  FLAT,
+  N_FAULTS
+};
+static const char *const fault_names[] = {"none",  "NaN",    "+inf",  "-inf",     "NaN gradient", "infinite gradient",
+                                          "unset", "reject", "fatal", "overflow", "flat"};
 
 typedef struct {
   enum fault fault;
@@ -70,19 +84,19 @@ static int normal(size_t dim, const double *x, double *grad, double *logp, void 
     value = 0.0;
   } else if (!(x[0] < sd(0))) {
     switch (t->fault) {
-      case NAN_VALUE: value = NAN; break;
-      case PLUS_INFINITY: value = INFINITY; break;
-      case MINUS_INFINITY: value = -INFINITY; break;
-      case NAN_GRADIENT: grad[dim - 1] = NAN; break;
-      case INFINITE_GRADIENT: grad[dim - 1] = -INFINITY; break;
-      case UNSET: return 0;
-      case REJECT: return 1;
-      case FATAL: return -7;
-      case OVERFLOWING:
-        value = -1e308;
-        for (size_t i = 0; i < dim; i++) grad[i] = i % 2 ? 1.7e308 : -1.7e308;
-        break;
-      default: break;
+    case NAN_VALUE: value = NAN; break;
+    case PLUS_INFINITY: value = INFINITY; break;
+    case MINUS_INFINITY: value = -INFINITY; break;
+    case NAN_GRADIENT: grad[dim - 1] = NAN; break;
+    case INFINITE_GRADIENT: grad[dim - 1] = -INFINITY; break;
+    case UNSET: return 0;
+    case REJECT: return 1;
+    case FATAL: return -7;
+    case OVERFLOWING:
+      value = -1e308;
+      for (size_t i = 0; i < dim; i++) grad[i] = i % 2 ? 1.7e308 : -1.7e308;
+      break;
+    default: break;
     }
   }
   *logp = value;
@@ -147,7 +161,8 @@ static int run(enum kernel kernel, const mp_density *density, int metric, int me
   uint64_t seed = 1 + dim + 100 * (uint64_t)kernel;
   bitgen_t rng = {&seed, next_raw, next_half, next_uniform, next_raw};
   double temperatures[] = {2.0, 1.5, 1.0};
-  double *scale = exactly(dim * dim * sizeof *scale), *x = exactly(dim * sizeof *x), *grad = exactly(dim * sizeof *grad);
+  double *scale = exactly(dim * dim * sizeof *scale), *x = exactly(dim * sizeof *x),
+         *grad = exactly(dim * sizeof *grad);
   double logp;
   memset(scale, 0, dim * dim * sizeof *scale);
   for (size_t i = 0; i < dim; i++) {
@@ -186,7 +201,8 @@ static int run(enum kernel kernel, const mp_density *density, int metric, int me
     size_t size = mp_adaptation_work_size(&rule, dim);
     chain.adaptation_work = exactly(size * sizeof(double));
     memset(chain.adaptation_work, 0, size * sizeof(double));
-    status = mp_adaptation_start(&rule, chain.options, density, &rng, &chain.state, chain.memory, chain.adaptation_work);
+    status = mp_adaptation_start(&rule, chain.options, density, &rng, &chain.state, chain.memory,
+                                 chain.adaptation_work);
     if (status == MP_OK) status = mp_chain_run(&chain, 0, n_warmup);
     for (int64_t i = 0; i < progress[0]; i++)
       check_record(label, (const mp_info *)(chain.stats + (size_t)i * chain.info_size), 1);
@@ -223,7 +239,8 @@ static int run(enum kernel kernel, const mp_density *density, int metric, int me
 
 static void check_kernels(int64_t n, size_t most_dim) {
   static const size_t dims[] = {1, 2, 7, 8, 9, 33, 512};
-  static const int rules[] = {-1, MP_METRIC_FIXED, MP_METRIC_GRADIENT, MP_METRIC_DENSE, MP_METRIC_DRAWS, MP_METRIC_COVARIANCE};
+  static const int rules[] = {
+      -1, MP_METRIC_FIXED, MP_METRIC_GRADIENT, MP_METRIC_DENSE, MP_METRIC_DRAWS, MP_METRIC_COVARIANCE};
   for (int kernel = 0; kernel < N_KERNELS; kernel++)
     for (size_t d = 0; d < sizeof dims / sizeof *dims && dims[d] <= most_dim; d++)
       for (size_t r = 0; r < sizeof rules / sizeof *rules; r++)
@@ -231,7 +248,8 @@ static void check_kernels(int64_t n, size_t most_dim) {
           int gradients = rules[r] == MP_METRIC_GRADIENT || rules[r] == MP_METRIC_DENSE;
           if (rules[r] > MP_METRIC_FIXED && (metric == MP_DENSE || gradients == (kernel == RANDOM_WALK))) continue;
           char label[100];
-          snprintf(label, sizeof label, "%s dim %zu metric %d rule %d", kernel_names[kernel], dims[d], metric, rules[r]);
+          snprintf(label, sizeof label, "%s dim %zu metric %d rule %d", kernel_names[kernel], dims[d], metric,
+                   rules[r]);
           target t = {NONE, 0};
           mp_density density = {.version = MP_DENSITY_VERSION, .dim = dims[d], .user_data = &t, .logp_grad = normal};
           double moments[2] = {0};
@@ -252,7 +270,8 @@ static void check_faults(int64_t n) {
         for (int rule = -1; rule <= MP_METRIC_DRAWS; rule++) {
           if (rule > MP_METRIC_FIXED && (rule == MP_METRIC_DRAWS) != (kernel == RANDOM_WALK)) continue;
           char label[100];
-          snprintf(label, sizeof label, "%s dim %zu rule %d fault %s", kernel_names[kernel], dim, rule, fault_names[fault]);
+          snprintf(label, sizeof label, "%s dim %zu rule %d fault %s", kernel_names[kernel], dim, rule,
+                   fault_names[fault]);
           target t = {fault, 0};
           mp_density density = {.version = MP_DENSITY_VERSION, .dim = dim, .user_data = &t, .logp_grad = normal};
           double moments[2] = {0};
@@ -301,17 +320,20 @@ static void check_library(int64_t n) {
     mp_density *density = &cases[c].density;
     density->dim = DIM;
     density->user_data = cases[c].user_data;
-    double *x = exactly(DIM * sizeof *x), *grad = exactly(DIM * sizeof *grad), *m = exactly(DIM * DIM * sizeof *m), a, b;
+    double *x = exactly(DIM * sizeof *x), *grad = exactly(DIM * sizeof *grad), *m = exactly(DIM * DIM * sizeof *m), a,
+           b;
     for (size_t i = 0; i < DIM; i++) x[i] = 0.3 - 0.05 * (double)i;
     for (size_t i = 0; i < DIM * DIM; i++) m[i] = 0.1 * (double)i;
-    CHECK(!mp_density_logp_grad(density, x, grad, &a) && !mp_density_value(density, x, grad, &b) && a == b, "%s", cases[c].name);
+    CHECK(!mp_density_logp_grad(density, x, grad, &a) && !mp_density_value(density, x, grad, &b) && a == b, "%s",
+          cases[c].name);
     CHECK(!density->hvp(DIM, x, m, grad, density->user_data), "%s", cases[c].name);
     CHECK(!density->third_product(DIM, x, m, grad, density->user_data), "%s", cases[c].name);
     CHECK(!density->hessian(DIM, x, m, density->user_data), "%s", cases[c].name);
     free(x), free(grad), free(m);
     double moments[2] = {0};
     for (int kernel = 0; kernel < N_KERNELS; kernel++)
-      CHECK(run(kernel, density, MP_DIAGONAL, kernel == RANDOM_WALK ? MP_METRIC_DRAWS : MP_METRIC_GRADIENT, n, 1, moments, cases[c].name) == MP_OK,
+      CHECK(run(kernel, density, MP_DIAGONAL, kernel == RANDOM_WALK ? MP_METRIC_DRAWS : MP_METRIC_GRADIENT, n, 1,
+                moments, cases[c].name) == MP_OK,
             "%s", cases[c].name);
   }
 }
