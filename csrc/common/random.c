@@ -16,9 +16,11 @@ double mp_normal_outer(bitgen_t *rng, uint64_t raw, double x) {
   }
   double upper = ziggurat_f[layer - 1], lower = ziggurat_f[layer];
   if ((upper - lower) * rng->next_double(rng->state) + lower < exp(-0.5 * x * x)) return x;
-  return mp_normal(rng);
+  return mp_normal_from(rng, rng->next_uint64, rng->state);
 }
 
 void mp_standard_normal(bitgen_t *rng, size_t n, double *out) {
-  for (size_t i = 0; i < n; i++) out[i] = mp_normal(rng);
+  uint64_t (*next)(void *) = rng->next_uint64;
+  void *state = rng->state;
+  for (size_t i = 0; i < n; i++) out[i] = mp_normal_from(rng, next, state);
 }

@@ -29,7 +29,11 @@ int mp_random_walk_step(const void *options_, const mp_density *density, bitgen_
   double temperature = options->temperatures[*count < options->n_temperatures ? *count : options->n_temperatures - 1];
   ++*count;
   if (tuning->metric == MP_DIAGONAL && dim <= SMALL) {
-    for (size_t i = 0; i < dim; i++) proposal[i] = x[i] + tuning->step_size * (tuning->scale[i] * mp_normal(rng));
+    uint64_t (*next)(void *) = rng->next_uint64;
+    void *generator = rng->state;
+    const double *scale = tuning->scale;
+    double step_size = tuning->step_size;
+    for (size_t i = 0; i < dim; i++) proposal[i] = x[i] + step_size * (scale[i] * mp_normal_from(rng, next, generator));
   } else if (tuning->metric == MP_DIAGONAL) {
     mp_standard_normal(rng, dim, normals);
     for (size_t i = 0; i < dim; i++) proposal[i] = x[i] + tuning->step_size * (tuning->scale[i] * normals[i]);
