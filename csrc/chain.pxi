@@ -4,7 +4,10 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uintptr_t
 
+cimport numpy as cnp
 import numpy as np
+
+cnp.import_array()
 
 cdef extern from "numpy/random/bitgen.h":
     ctypedef struct bitgen_t:
@@ -58,7 +61,7 @@ cdef enum:
 
 cdef inline uintptr_t address(object array) except? 0:
     """Address of an array's first byte; 0 for None."""
-    return 0 if array is None else <uintptr_t>array.__array_interface__["data"][0]
+    return 0 if array is None else <uintptr_t>cnp.PyArray_DATA(<cnp.ndarray?>array)
 
 
 cdef class Chain:

@@ -7,6 +7,7 @@ Kurowicka and Joe 2009). `constrain` is plain NumPy over the last axis, so one c
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -32,7 +33,7 @@ def _bound(name: str, value: Any) -> float:
     return checks.real(name, value)
 
 
-class Parameter:
+class Parameter(abc.ABC):
     """What the parameters share; a subclass sets `shape` and, where it is not the number of elements, `size`."""
 
     shape: tuple[int, ...]
@@ -43,13 +44,13 @@ class Parameter:
         """Number of unconstrained coordinates."""
         return math.prod(self.shape)
 
+    @abc.abstractmethod
     def constrain(self, u: Any) -> tuple[Any, Any]:
         """Value (..., *shape) and log Jacobian determinant (...) at unconstrained u (..., size)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _inverse(self, value: Array) -> Array:
         """Unconstrained coordinates (..., size) of a value (..., *shape) inside the support."""
-        raise NotImplementedError
 
     def _inside(self, value: Array) -> bool:
         return bool(np.all(np.isfinite(value)))

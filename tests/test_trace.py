@@ -10,6 +10,7 @@ import types
 
 import numpy as np
 import pytest
+from laws.records import TraceTestKernel
 
 from micropolis.errors import (
     InputError,
@@ -19,30 +20,10 @@ from micropolis.errors import (
     TraceFileError,
     TraceWriteError,
 )
-from micropolis.protocol import DIAGONAL, KERNELS, Kernel, Tuning, info_dtype, options_as_dict
+from micropolis.protocol import KERNELS, options_as_dict
 from micropolis.trace import Trace
 
 GENERATORS = [np.random.SFC64, np.random.PCG64, np.random.PCG64DXSM, np.random.Philox, np.random.MT19937]
-
-
-@dataclasses.dataclass(frozen=True)
-class TraceTestKernel(Kernel):
-    step_size: float | None = None
-    max_depth: int = 10
-    metric: str = "diag"
-    jitter: bool = False
-    target_accept: float = 0.8
-    inverse_mass: np.ndarray | None = None
-
-    name, family = "trace_test", "none"
-    # ends in padding, as a C record does
-    INFO = info_dtype(("energy", "f8"), ("step_size", "f8"), ("depth", "i4"))
-
-    def tuning(self, dim):
-        return Tuning(0.1, DIAGONAL, np.ones(dim))
-
-    def tuned(self, tuning):
-        return self
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import copy
 import math
 from typing import Any
@@ -20,7 +21,7 @@ LANES = 8
 LOG_TWO_PI = math.log(2 * math.pi)
 
 
-class Target(Density):
+class Target(Density, abc.ABC):
     """A density of the compiled library: its template in C and the arguments it was made from.
 
     A subclass names `template`, hands over its checked constructor arguments, sets `readable`, and implements
@@ -38,8 +39,9 @@ class Target(Density):
         """Class name and constructor arguments (arrays and numbers): what `from_recipe` rebuilds the density from."""
         return type(self).__name__, copy.deepcopy(self._arguments)
 
+    @abc.abstractmethod
     def _fields(self) -> list[Array | int | float]:
-        raise NotImplementedError
+        """Members of the C struct that the template's functions read."""
 
     def _bind(self) -> CDensity:
         fields = self._fields()
