@@ -20,7 +20,7 @@ from micropolis.errors import (
     TraceFileError,
     TraceWriteError,
 )
-from micropolis.protocol import KERNELS, options_as_dict
+from micropolis.protocol import KERNELS, Kernel, options_as_dict
 from micropolis.trace import Trace
 
 GENERATORS = [np.random.SFC64, np.random.PCG64, np.random.PCG64DXSM, np.random.Philox, np.random.MT19937]
