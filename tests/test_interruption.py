@@ -48,7 +48,7 @@ def press_ctrl_c():
     os.kill(os.getpid(), signal.SIGINT)
 
 
-# calls: 13 for each of 3 starts (ten of them uphill), then for each chain the step search, 60 warm-up draws and 40 draws
+# calls: 13 for each of 3 starts (ten of them uphill), then for each chain the step search, 60 warm-up and 40 kept draws
 # of 2 steps each
 @pytest.mark.parametrize("interrupt", [press_ctrl_c, _thread.interrupt_main], ids=["kill", "interrupt_main"])
 @pytest.mark.parametrize(
