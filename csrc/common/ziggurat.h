@@ -16,7 +16,8 @@ extern const double mp_ziggurat_w[256];   /* widths */
 double mp_normal_outer(bitgen_t *rng, uint64_t raw, double x);
 
 /* The fast path, with the generator's members in registers: the compiler must otherwise read them again after each call. */
-static inline __attribute__((always_inline)) double mp_normal_from(bitgen_t *rng, uint64_t (*next)(void *), void *state) {
+static inline __attribute__((always_inline)) double mp_normal_from(bitgen_t *rng, uint64_t (*next)(void *),
+                                                                   void *state) {
   uint64_t raw = next(state), layer = raw & 0xff, sign = (raw & 0x100) << 55, image;
   uint64_t bits = (raw >> 9) & UINT64_C(0x000fffffffffffff);
   double x = (double)(int64_t)bits * mp_ziggurat_w[layer];
