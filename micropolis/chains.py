@@ -184,7 +184,7 @@ class ChainJob:
             self.memory = chain.memory
             if self.rule is not None and not self.started:
                 status = chain.start_adaptation()
-            self.started = True
+            self.started = status == protocol.OK
         self.progress[0] = self.position
         while status == protocol.OK:
             status = chain.run_block(self.position, stop, draws, stats, self.control, self.progress, thin)

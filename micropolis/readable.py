@@ -78,7 +78,7 @@ def make_chain(
                 if control[0] != 0:
                     return CANCELLED
                 info = stats[draw - first]
-                n_grad, divergent, accepted = 0, False, False
+                n_grad, divergent, accepted, kept = 0, False, False, OK
                 for _ in range(thin):
                     status = step(options, scale, table, data, rng, state, work, info)
                     if status < 0:
@@ -86,10 +86,13 @@ def make_chain(
                     n_grad += info.n_grad
                     divergent = divergent or info.divergent
                     accepted = accepted or info.accepted
+                    if kept == OK:
+                        kept = info.status
                 # the record of a kept draw answers for the steps behind it
                 info.n_grad = n_grad
                 info.divergent = divergent
                 info.accepted = accepted
+                info.status = kept
                 status = between(rule, draw, info, options, scale, data, rng, state, memory, warmup_work)
                 if status < 0:
                     return status

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -112,7 +112,7 @@ def sample(
         "backend": _backend(backend),
     }
     chains = checks.integer("chains", chains, least=1)
-    sink = _Sink(dtype, storage.path("store", store), storage.path("checkpoint", checkpoint))
+    sink = storage.sink(dtype, store, checkpoint)
     progress_bar.check(progress)
     storage.check((chains, plan["draws"], density.dim), plan["warmup"], kernel.INFO, dtype, sink.store)
     points = starts.initial_points(density, chains, init)
@@ -195,7 +195,7 @@ def resume(
     for i, extra in enumerate(trace.ragged):
         if len(extra["draws"]) > plan["draws"]:
             raise InputError(f"draws: chain {i} already has {len(extra['draws'])} more draws; ask for at least these")
-    sink = _Sink(trace.draws.dtype.name, storage.path("store", store), storage.path("checkpoint", checkpoint))
+    sink = storage.sink(trace.draws.dtype.name, store, checkpoint)
     warmup = plan["warmup"] if trace.warmup_done < plan["warmup"] else 0
     progress_bar.check(progress)
     storage.check((trace.n_chains, plan["draws"], trace.dim), warmup, trace.stats.dtype, sink.dtype, sink.store)
@@ -235,22 +235,18 @@ def _backend(backend: Any) -> str:
     return "c" if backend == "auto" else str(backend)
 
 
-class _Sink(NamedTuple):
-    """Where draws and checkpoints go."""
-
-    dtype: str
-    store: Path | None
-    checkpoint: Path | None
-
-
 class _Run:
     """One call of sample or resume: the arrays, the workers, and what the main thread does meanwhile."""
 
     def __init__(
-        self, jobs: list[ChainJob], density: Density, plan: dict[str, Any], warmup: int, sink: _Sink,
+        self, jobs: list[ChainJob], density: Density, plan: dict[str, Any], warmup: int, sink: storage.Sink,
         progress: bool | None,
     ) -> None:  # fmt: skip
         self.jobs, self.density, self.plan, self.checkpoint = jobs, density, plan, sink.checkpoint
+        if plan["backend"] == "cuda":  # before a store is replaced
+            from .cuda import check
+
+            check(density, jobs[0].kernel)
         shape = (len(jobs), plan["draws"], density.dim)
         self.draws, self.stats, self.warmup_stats = storage.allocate(
             shape, warmup, jobs[0].kernel.INFO, sink.dtype, sink.store
@@ -258,7 +254,9 @@ class _Run:
         threads = len(os.sched_getaffinity(0)) if plan["threads"] is None else plan["threads"]
         serial = density.holds_gil or plan["backend"] == "python"
         self.workers = 1 if serial else min(threads, len(jobs))
-        self.bar = progress_bar.Bar(progress, sum(job.warmup * job.warm + plan["draws"] for job in jobs))
+        self.warm = [job for job in jobs if job.warm]
+        self.bar = progress_bar.Bar(progress, sum(job.warmup for job in self.warm) + len(jobs) * plan["draws"])
+        self.saves: list[Future[None]] = []
         self.began = time.monotonic()
 
     def go(self) -> Trace:
@@ -281,9 +279,9 @@ class _Run:
                 interrupted = True
             finally:
                 self._cancel()
-                wait(futures)
-                for job in self.jobs:  # a Ctrl-C inside submit() leaves a worker that the pool does not know
-                    job.idle.wait()
+                self._settle(futures)
+            if interrupted:
+                workers.give_up(pool)
         try:
             for future in futures:
                 future.result()
@@ -313,6 +311,15 @@ class _Run:
 
         return run
 
+    def _settle(self, futures: list[Future[None]]) -> None:
+        """Wait until no worker runs, however often Ctrl-C is pressed: each stops before its next draw."""
+        settled = False
+        while not settled:
+            with contextlib.suppress(KeyboardInterrupt):
+                wait(futures)
+                # a Ctrl-C inside submit() leaves a worker that the pool does not know
+                settled = all(job.idle.wait() for job in self.jobs)
+
     def _cancel(self) -> None:
         for job in self.jobs:
             job.cancel()
@@ -322,20 +329,27 @@ class _Run:
         saved = time.monotonic()
         try:
             while wait(futures, timeout=TICK).not_done:
-                done = sum(int(job.progress[0]) + (0 if job.warm else job.warmup) for job in self.jobs)
-                self.bar.update(done, sum(int(job.progress[1]) for job in self.jobs))
+                self._show()
                 if self.checkpoint is not None and time.monotonic() - saved > CHECKPOINT_PERIOD:
                     self._save(self.trace([job.record() for job in self.jobs]))
                     saved = time.monotonic()
+            self._show()
         finally:
             self.bar.close()
+
+    def _show(self) -> None:
+        warm = sum(job.warmup for job in self.warm if not job.warm)
+        done = warm + sum(int(job.progress[0]) for job in self.jobs)
+        self.bar.update(done, sum(int(job.progress[1]) for job in self.jobs))
 
     def _save(self, trace: Trace) -> None:
         """Write the checkpoint; a full disk is no reason to lose the run."""
         if self.checkpoint is not None:
+            wait(self.saves)  # one that a Ctrl-C left behind must not replace this one
             try:
                 with workers.pool(1) as pool:  # not here: a Ctrl-C would meet the file's writer anywhere
-                    pool.submit(trace.save, self.checkpoint).result()
+                    self.saves = [pool.submit(trace.save, self.checkpoint)]
+                    self.saves[0].result()
             except TraceWriteError as error:
                 warnings.warn(f"checkpoint: {error}; the run goes on without", SamplingWarning, stacklevel=4)
 

@@ -20,6 +20,8 @@ def streams(seed: Any, chains: int) -> list[np.random.BitGenerator]:
         if isinstance(seed, np.random.Generator):
             seed = seed.bit_generator
         sequence: Any = seed.seed_seq if isinstance(seed, np.random.BitGenerator) else seed
+        if sequence is None and seed is not None:
+            raise TypeError("a generator without a seed sequence")
         if not isinstance(sequence, np.random.SeedSequence):
             sequence = np.random.SeedSequence(sequence)
     except (TypeError, ValueError, AttributeError) as error:

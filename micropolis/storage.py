@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,3 +76,19 @@ def _memory_map(file: Path, shape: tuple[int, int, int], dtype: Any) -> NDArray[
         raise
     draws: NDArray[Any] = np.lib.format.open_memmap(file, mode="r+")
     return draws
+
+
+class Sink(NamedTuple):
+    """Where draws and checkpoints go."""
+
+    dtype: str
+    store: Path | None
+    checkpoint: Path | None
+
+
+def sink(dtype: str, store: Any, checkpoint: Any) -> Sink:
+    """What the arguments of the same names say, each checked."""
+    where = Sink(dtype, path("store", store), path("checkpoint", checkpoint))
+    if where.store is not None and where.checkpoint is not None and where.store.resolve() == where.checkpoint.resolve():
+        raise InputError(f"store, checkpoint: expected two files, got {where.store} for both")
+    return where

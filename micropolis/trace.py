@@ -63,7 +63,7 @@ class Trace:
     warmup_done : int
         Completed warm-up draws.
     seconds : tuple of float
-        Wall time of warm-up and of sampling.
+        Wall time of the run, warm-up included.
     settings : dict
         What else `resume` needs: plain values and arrays.
     adaptation : list of dict or None, optional

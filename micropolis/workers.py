@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+MOST_IDLE = 4  # pools kept; more are wanted only where runs of many sizes follow one another
+_given_up: set[ThreadPoolExecutor] = set()
 _idle: dict[int, list[ThreadPoolExecutor]] = {}  # pools that no run holds, by their number of threads
 
 # a forked child has the pools but not their threads
@@ -26,4 +28,15 @@ def pool(threads: int) -> Iterator[ThreadPoolExecutor]:
     except BaseException:
         executor.shutdown(wait=False)
         raise
-    pools.append(executor)
+    if executor in _given_up:
+        _given_up.discard(executor)
+    elif sum(map(len, _idle.values())) < MOST_IDLE:
+        pools.append(executor)
+    else:
+        executor.shutdown(wait=False)
+
+
+def give_up(executor: ThreadPoolExecutor) -> None:
+    """Do not use this pool again: a Ctrl-C may have left it with a thread that it does not know."""
+    executor.shutdown(wait=False)
+    _given_up.add(executor)

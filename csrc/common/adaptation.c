@@ -180,9 +180,9 @@ static int update_metric(const mp_adaptation *rule, int64_t k, const mp_info *in
     set_dense(dim, count, foreground + 4 * dim, tuning, work);
     return SWITCHED;
   }
-  if (uses_gradients(rule) ? count < 3.0 : !switched) return UNCHANGED;
+  if (uses_gradients(rule) ? count < 3.0 : !(switched || (last && count >= 10.0))) return UNCHANGED;
   set_diagonal(dim, uses_gradients(rule), count, foreground, tuning->scale);
-  return switched ? SWITCHED : CHANGED;
+  return switched || last ? SWITCHED : CHANGED;
 }
 
 /* From the middle of the early phase to the final one, seven trajectories of eight are one doubling shorter than the

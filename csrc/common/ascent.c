@@ -25,6 +25,7 @@ int mp_ascend(const mp_density *density, int n_steps, double *x, double *work) {
   memcpy(before, grad, dim * sizeof *x);
   for (size_t i = 0; i < dim; i++) step[i] = 0.1;
   /* `best` belongs to x from the first mark on; until then x is the start, in case the climb is not worth it */
+  int left = 0; /* times out of the support */
   for (int k = 1; k <= n_steps; k++) {
     for (size_t i = 0; i < dim; i++) point[i] += grad[i] > 0.0 ? step[i] : grad[i] < 0.0 ? -step[i] : 0.0;
     code = mp_density_logp_grad(density, point, grad, &logp);
@@ -35,6 +36,8 @@ int mp_ascend(const mp_density *density, int n_steps, double *x, double *work) {
       code = mp_density_logp_grad(density, point, grad, &logp);
       if (code < 0) return code;
       memcpy(before, grad, dim * sizeof *x);
+      left++;
+      if (left == 10) break;
       continue;
     }
     for (size_t i = 0; i < dim; i++) {

@@ -21,17 +21,20 @@ int mp_chain_run(mp_chain *chain, int64_t start, int64_t stop) {
     mp_info *info = (mp_info *)(chain->stats + (size_t)draw * chain->info_size);
     int32_t n_grad = 0;
     uint8_t divergent = 0, accepted = 0;
+    int16_t kept = MP_OK; /* the first trouble */
     for (int64_t i = 0; i < chain->thin; i++) {
       int status = chain->step(chain->options, chain->density, chain->rng, &chain->state, chain->work, info);
       if (status < 0) return status;
       n_grad += info->n_grad;
       divergent |= info->divergent;
       accepted |= info->accepted;
+      if (kept == MP_OK) kept = info->status;
     }
     if (chain->thin > 1) { /* the record of a kept draw answers for the steps behind it */
       info->n_grad = n_grad;
       info->divergent = divergent;
       info->accepted = accepted;
+      info->status = kept;
     }
     if (chain->adaptation) {
       int status = mp_adaptation_update(chain->adaptation, draw, info, chain->options, chain->density, chain->rng,

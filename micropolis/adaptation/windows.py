@@ -110,10 +110,10 @@ def make_warmup(
             if set_dense(dim, count, foreground[4 * dim :], scale, work):
                 options.metric = DENSE
             return SWITCHED
-        if (gradients and count < 3.0) or (not gradients and not switched):
+        if (gradients and count < 3.0) or (not gradients and not switched and not (last and count >= 10.0)):
             return UNCHANGED
         set_diagonal(dim, gradients, count, foreground, scale)
-        return SWITCHED if switched else CHANGED
+        return SWITCHED if switched or last else CHANGED
 
     @jit
     def update(rule, k, accept, info, options, scale, data, rng, state, memory, work):  # type: ignore[no-untyped-def]

@@ -150,7 +150,7 @@ class HMC(Kernel):
         return None
 
     def adaptation(self, dim: int, n_warmup: int) -> NDArray[Any] | None:
-        if self.target_accept is None:
+        if self.target_accept is None or n_warmup == 0:
             return None
         return rule(
             step_rule=DUAL_AVERAGING,
@@ -164,4 +164,4 @@ class HMC(Kernel):
 
     def tuned(self, tuning: Tuning) -> HMC:
         mass = None if self.inverse_mass is None else inverse_mass(tuning)
-        return replace(self, step_size=tuning.step_size, inverse_mass=mass)
+        return replace(self, step_size=tuning.step_size, inverse_mass=mass, target_accept=None)
