@@ -20,8 +20,8 @@ tracing_functions
 tracing_linalg
 autodiff pointers densities data
 protocol
-_diagnostics _metropolis _hamiltonian
-linalg jit
+_diagnostics _metropolis _hamiltonian _neural
+linalg jit neural
 adaptation diagnostics jit_density
 metropolis hamiltonian
 readable sfc64
@@ -31,6 +31,8 @@ chains progress storage workers
 starts steps
 sampling
 cuda
+bayes
+estimators
 plots
 __main__
 """

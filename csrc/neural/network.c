@@ -1,0 +1,36 @@
+/* The engine that a network names does the work. */
+#include "neural/network.h"
+
+static const mp_engine *engine_of(const mp_network *network) {
+  if (network->engine == MP_ENGINE_BLAS) return network->dtype == MP_FLOAT32 ? &mp_blas_float : &mp_blas_double;
+  return network->dtype == MP_FLOAT32 ? &mp_tiles_float : &mp_tiles_double;
+}
+
+size_t mp_network_work_size(const mp_network *network, int64_t n_rows) {
+  return engine_of(network)->work_size(network, n_rows);
+}
+
+void mp_network_forward(const mp_network *network, const void *theta, const mp_data *data, const int64_t *rows,
+                        int64_t n, void *outputs, void *work) {
+  engine_of(network)->forward(network, theta, data, rows, n, outputs, work);
+}
+
+void mp_network_losses(const mp_network *network, const mp_loss *loss, const void *theta, const mp_data *data,
+                       const int64_t *rows, int64_t n, double *losses, void *work) {
+  engine_of(network)->losses(network, loss, theta, data, rows, n, losses, work);
+}
+
+int64_t mp_network_loss_sum(const mp_network *network, const mp_loss *loss, const void *theta, const mp_data *data,
+                            const int64_t *rows, int64_t n, double threshold, double *sum, void *work) {
+  return engine_of(network)->loss_sum(network, loss, theta, data, rows, n, threshold, sum, work);
+}
+
+void mp_network_loss_grad(const mp_network *network, const mp_loss *loss, const void *theta, const mp_data *data,
+                          const int64_t *rows, int64_t n, double *sum, void *gradient, void *work) {
+  engine_of(network)->loss_grad(network, loss, theta, data, rows, n, sum, gradient, work);
+}
+
+int mp_network_loss_hvp(const mp_network *network, const mp_loss *loss, const void *theta, const void *vector,
+                        const mp_data *data, const int64_t *rows, int64_t n, void *product, void *work) {
+  return engine_of(network)->loss_hvp(network, loss, theta, vector, data, rows, n, product, work);
+}
