@@ -35,8 +35,8 @@ class Sequential:
     dtype : "float64" or "float32"
         Of weights and arithmetic; losses and their sums are float64.
     input_shape : tuple of int, optional
-        Shape of one row: (n,) or (channels, height, width). Needed where the first layers do not tell it (convolutions);
-        the first data that come settle it otherwise.
+        Shape of one row: (n,) or (channels, height, width). Where neither it nor the first layers tell it
+        (convolutions), the first data that come settle it.
     engine : "auto", "tiles" or "blas", default "auto"
         "tiles" keeps rows in the vector lanes (small fully connected networks), "blas" multiplies matrices (wide ones,
         and all with Conv2d or MaxPool2d); "auto" chooses by width.
@@ -265,7 +265,7 @@ class Sequential:
     def value_and_grad(
         self, X: ArrayLike, y: ArrayLike, loss: Loss = "multiclass", scale: float = 1.0
     ) -> tuple[float, Array]:
-        """Sum of the losses over the rows and its gradient by the parameters, (n_parameters,); arguments as `losses`."""
+        """Sum of the losses over the rows and its gradient (n_parameters,); arguments as for `losses`."""
         data = self.data(X, y, loss, pack=False)
         network = self.bind()
         return network.loss_grad(as_loss(loss, scale, network.n_outputs), self._parameters, data)
