@@ -57,6 +57,9 @@ _PUBLIC = {
     "MALA": "metropolis.langevin",
     "HMC": "hamiltonian.hmc",
     "NUTS": "hamiltonian.nuts",
+    "SplitHMC": "hamiltonian.splitting",
+    "sample_model": "bayes",
+    "predict_model": "bayes",
 }
 _MODULES = ("densities", "errors", "kernels", "neural", "parameters", "data", "plots")
 
