@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -154,6 +155,8 @@ def predict_model(
     log_probability = None if y is None else np.empty(len(draws))
     row_loss = losses.as_loss(loss, tau_out, network.n_outputs) if y is not None else None
 
+    answers: Any = data.labels if data.targets is None else data.targets
+
     def work(part: slice) -> None:
         """A block of draws at a time, so that a memory-mapped trace is not loaded whole."""
         for start in range(part.start, part.stop, BLOCK):
@@ -163,17 +166,16 @@ def predict_model(
             if log_probability is not None and row_loss is not None:
                 for s, theta in zip(range(some.start, some.stop), block, strict=True):
                     if isinstance(loss, str):  # from the outputs, without another pass through the network
-                        answers = data.labels if data.targets is None else data.targets
-                        log_probability[s] = -losses.reference(loss, predictions[s].astype(float), answers, tau_out)[0].sum()
+                        outputs = predictions[s].astype(np.float64)
+                        log_probability[s] = -losses.reference(loss, outputs, answers, tau_out)[0].sum()
                     else:
                         log_probability[s] = -network.loss_sum(row_loss, theta, data)[0]
 
     edges = np.linspace(0, len(draws), min(threads, max(1, len(draws))) + 1).astype(int)
-    parts = [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [slice(int(a), int(b)) for a, b in pairwise(edges)]
     if len(parts) == 1:
         work(parts[0])
     else:
         with workers.pool(len(parts)) as executor:
             list(executor.map(work, parts))
     return predictions, log_probability
-

@@ -84,7 +84,9 @@ class Optimizer(abc.ABC):
                 count = n if rows is None else len(rows)
                 total, gradient = network.loss_grad(row_loss, parameters, data, rows)
                 history[epoch] += total / n
-                parameters -= (self.lr * self._direction(gradient / count + tau / n * parameters)).astype(parameters.dtype)
+                parameters -= (self.lr * self._direction(gradient / count + tau / n * parameters)).astype(
+                    parameters.dtype
+                )
         return history
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
 from .._density import CDensity
-from .._neural import posterior_templates
+from .._neural import CData, posterior_templates
 from ..densities.target import LOG_TWO_PI, words
 from ..density import Density
 from ..errors import InputError, InputTypeError
@@ -81,9 +81,10 @@ class Posterior(Density):
             raise InputError("net: expected one that knows its input_shape, for a prior without data")
         self._inputs = self.net._inputs(rows)
         network = self.net.bind()
-        self._answers = check_targets(loss, np.zeros((0, network.n_outputs)) if y is None else y, len(self._inputs),
-                                      network.n_outputs) if x is not None else (None, None)
         as_loss(loss, self.tau_out, network.n_outputs)
+        self._answers: tuple[Any, Any] = (None, np.zeros((0, network.n_outputs)))
+        if y is not None:
+            self._answers = check_targets(loss, y, len(self._inputs), network.n_outputs)
         self.batches = 1 if batches is None else checks.integer("batches", batches, least=1)
         if self.batches > max(1, len(self._inputs)):
             raise InputError(f"batches: expected at most one for each of {len(self._inputs)} rows, got {self.batches}")
@@ -97,16 +98,11 @@ class Posterior(Density):
     def _compiled(self) -> Any:
         """What all chains share: network, loss, data, and the arrays of the struct."""
         if self._shared is None:
-            from .._neural import CData
-
             network = self.net.bind()
             loss = as_loss(self.loss, self.tau_out, network.n_outputs)
             # a packed copy of a memory map would defeat its purpose
             pack = not isinstance(self._inputs, np.memmap)
-            labels, targets = self._answers
-            if len(self._inputs) == 0:
-                targets = np.zeros((0, network.n_outputs))
-            data = CData(network, self._inputs, labels, targets, pack=pack)
+            data = CData(network, self._inputs, *self._answers, pack=pack)
             ends = np.cumsum([math.prod(shape) for _, shape in self.net.layout.values()], dtype=np.int64)
             sizes = np.diff(ends, prepend=0)
             log_norm = 0.5 * float(sizes @ (np.log(self.precisions) - LOG_TWO_PI))
@@ -135,7 +131,8 @@ class Posterior(Density):
         """Log likelihood of the data at theta (..., dim): a float for one point, an array (...) for many."""
         points = checks.points("theta", theta, self.dim)
         prior = sum(
-            0.5 * (end - start) * (math.log(tau) - LOG_TWO_PI) - 0.5 * tau * np.sum(points[..., start:end] ** 2, axis=-1)
+            0.5 * (end - start) * (math.log(tau) - LOG_TWO_PI)
+            - 0.5 * tau * np.sum(points[..., start:end] ** 2, axis=-1)
             for start, end, tau in self._tensors()
         )
         return self(points) - prior
