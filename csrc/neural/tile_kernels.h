@@ -3,25 +3,41 @@
 #define MICROPOLIS_TILE_KERNELS_H
 
 #include "neural/reals.h"
+#ifdef MP_HAVE_TARGET_CLONES
+#include <immintrin.h>
+#endif
 
 /* Products, for the vectors of each instruction set: blocks of sums as large as its registers hold. A vector wider than
  * the machine's would be taken apart and its pieces kept in memory. */
 #define PRODUCT(name) name##_16
 #define PRODUCT_BYTES 16
 #define PRODUCT_TARGET
+#define PRODUCT_RELU(y) ((vector_16)((mask_16)y & ~(y < (real)0)))
+typedef integer mask_16 __attribute__((vector_size(16)));
 enum { MOST_UNITS_16 = 6, GROUP_16 = 2, OUTER_16 = 2 };
 #include "neural/tile_products.h"
 
 #ifdef MP_HAVE_TARGET_CLONES
+/* The maximum that keeps the second operand where one is NaN: C has no expression for it that becomes one instruction. */
+#ifdef MP_SINGLE
+#define RELU_32(y) ((vector_32)_mm256_max_ps(_mm256_setzero_ps(), (__m256)(y)))
+#define RELU_64(y) ((vector_64)_mm512_max_ps(_mm512_setzero_ps(), (__m512)(y)))
+#else
+#define RELU_32(y) ((vector_32)_mm256_max_pd(_mm256_setzero_pd(), (__m256d)(y)))
+#define RELU_64(y) ((vector_64)_mm512_max_pd(_mm512_setzero_pd(), (__m512d)(y)))
+#endif
+
 #define PRODUCT(name) name##_32
 #define PRODUCT_BYTES 32
 #define PRODUCT_TARGET __attribute__((target("arch=x86-64-v3")))
+#define PRODUCT_RELU RELU_32
 enum { MOST_UNITS_32 = 6, GROUP_32 = 2, OUTER_32 = 2 }; /* 12 sums, 2 inputs and a weight in 16 registers */
 #include "neural/tile_products.h"
 
 #define PRODUCT(name) name##_64
 #define PRODUCT_BYTES 64
 #define PRODUCT_TARGET __attribute__((target("arch=x86-64-v4")))
+#define PRODUCT_RELU RELU_64
 enum { MOST_UNITS_64 = 6, GROUP_64 = 4, OUTER_64 = 4 }; /* 24 sums, 4 inputs and a weight in 32 registers */
 #include "neural/tile_products.h"
 

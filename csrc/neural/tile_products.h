@@ -1,9 +1,8 @@
 /* Products of a weight matrix with a tile, and of two tiles, with vectors of PRODUCT_BYTES for PRODUCT_TARGET.
  *
- * Included once for every instruction set, each time with PRODUCT(name) and the sizes of its blocks: MOST_UNITS x GROUP
- * sums of a product, OUTER x 4 of a gradient. */
+ * Included once for every instruction set, each time with PRODUCT(name), the sizes of its blocks (MOST_UNITS x GROUP
+ * sums of a product, OUTER x 4 of a gradient) and PRODUCT_RELU(y), max(y, 0) with NaN for NaN. */
 typedef real PRODUCT(vector) __attribute__((vector_size(PRODUCT_BYTES)));
-typedef integer PRODUCT(mask) __attribute__((vector_size(PRODUCT_BYTES)));
 enum { PRODUCT(WIDTH) = PRODUCT_BYTES / sizeof(real) };
 
 PRODUCT_TARGET MP_INLINE PRODUCT(vector) PRODUCT(fetch)(const real *p) {
@@ -50,7 +49,7 @@ PRODUCT_TARGET MP_INLINE void PRODUCT(block)(const int units, int64_t n_in, cons
 #pragma GCC unroll 4
     for (int v = 0; v < GROUP; v++) {
       PRODUCT(vector) y = sum[u][v];
-      if (relu) y = (PRODUCT(vector))((PRODUCT(mask))y & ~(y < (real)0)); /* NaN stays NaN */
+      if (relu) y = PRODUCT_RELU(y);
       memcpy(out + u * TILE + v * WIDTH, &y, sizeof y);
     }
 }
@@ -145,3 +144,4 @@ PRODUCT_TARGET static void PRODUCT(outer_tile)(int64_t n_out, int64_t n_in, cons
 #undef PRODUCT
 #undef PRODUCT_BYTES
 #undef PRODUCT_TARGET
+#undef PRODUCT_RELU
