@@ -72,7 +72,7 @@ class Sequential:
         engine: str = "auto",
     ) -> None:
         for number, layer in enumerate(layers):
-            if not isinstance(layer, Layer):
+            if type(layer) not in LAYERS.values():
                 raise InputTypeError(f"layers: expected layers of micropolis.neural, number {number} is {layer!r}")
         self.layers = layers
         self.dtype = real_dtype(dtype)
