@@ -23,14 +23,16 @@ cdef extern from "metropolis/langevin.h" nogil:
 
 
 cdef extern from "common/ziggurat.h":
-    const unsigned long long mp_ziggurat_k[256]
-    const double mp_ziggurat_w[256]
+    ctypedef struct mp_ziggurat_layer:
+        double width
+        unsigned long long bound
+    const mp_ziggurat_layer mp_ziggurat[512]
 
 
 def ziggurat():
     """Acceptance bounds and widths of the layers of the normal ziggurat, for the readable source."""
-    return (np.array([mp_ziggurat_k[i] for i in range(256)], dtype=np.int64),
-            np.array([mp_ziggurat_w[i] for i in range(256)]))
+    return (np.array([mp_ziggurat[i].bound for i in range(256)], dtype=np.int64),
+            np.array([mp_ziggurat[i].width for i in range(256)]))
 
 
 def kernels():

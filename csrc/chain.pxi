@@ -2,7 +2,8 @@
 
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
+from libc.string cimport memcpy
 
 cimport numpy as cnp
 import numpy as np
@@ -11,7 +12,17 @@ cnp.import_array()
 
 cdef extern from "numpy/random/bitgen.h":
     ctypedef struct bitgen_t:
-        pass
+        void *state
+        uint64_t (*next_uint64)(void *) nogil
+
+cdef extern from "common/stream.h" nogil:
+    ctypedef struct mp_sfc64:
+        uint64_t a
+        uint64_t b
+        uint64_t c
+        uint64_t counter
+    uint64_t (*mp_numpy_sfc64)(void *)
+    uint64_t mp_sfc64_next(mp_sfc64 *)
 
 cdef extern from "micropolis/kernel.h" nogil:
     ctypedef struct mp_density:
@@ -64,6 +75,31 @@ cdef inline uintptr_t address(object array) except? 0:
     return 0 if array is None else <uintptr_t>cnp.PyArray_DATA(<cnp.ndarray?>array)
 
 
+cdef bint looked_at_sfc64 = False
+
+
+cdef void recognise_sfc64():
+    """Let kernels draw from NumPy's SFC64 inline, once it is seen that its memory and its numbers are what they take them for."""
+    global mp_numpy_sfc64, looked_at_sfc64
+    cdef bitgen_t *rng
+    cdef mp_sfc64 words
+    looked_at_sfc64 = True
+    generator = np.random.SFC64(1)
+    rng = <bitgen_t *>PyCapsule_GetPointer(generator.capsule, "BitGenerator")
+    memcpy(&words, rng.state, sizeof(words))
+    if [words.a, words.b, words.c, words.counter] != generator.state["state"]["state"].tolist():
+        return
+    if [mp_sfc64_next(&words) for _ in range(4)] == generator.random_raw(4).tolist():
+        mp_numpy_sfc64 = rng.next_uint64
+
+
+def inlines_sfc64():
+    """Whether kernels draw from NumPy's SFC64 inline, and not by calls through its pointers."""
+    if not looked_at_sfc64:
+        recognise_sfc64()
+    return mp_numpy_sfc64 != NULL
+
+
 cdef class Chain:
     """One chain of one kernel: pointers into arrays that Python owns.
 
@@ -98,6 +134,8 @@ cdef class Chain:
         self.c.step = <mp_step_fn><uintptr_t>step
         self.c.options = <void *><uintptr_t>address(options)
         self.c.density = <const mp_density *><uintptr_t>density.address
+        if not looked_at_sfc64:
+            recognise_sfc64()
         self.c.rng = <bitgen_t *>PyCapsule_GetPointer(bit_generator.capsule, "BitGenerator")
         for i, buffer in enumerate(buffers):
             self.pointers[i] = <void *><uintptr_t>address(buffer)

@@ -74,7 +74,7 @@ def recurrence() -> tuple[list[float], list[float]]:
 
 
 def rows(items: list[str]) -> str:
-    return "".join("    " + ", ".join(items[i : i + 4]) + ",\n" for i in range(0, len(items), 4))
+    return "".join("    " + ", ".join(items[i : i + 2]) + ",\n" for i in range(0, len(items), 2))
 
 
 def main() -> None:
@@ -87,8 +87,8 @@ def main() -> None:
     densities = [1.0] + [math.exp(-0.5 * (w * 2**52) ** 2) for w in widths[1:]]
     print("/* Tables of the normal ziggurat; written by make_ziggurat.py, do not edit. */")
     print(f"static const double ziggurat_r = {(widths[255] * 2**52).hex()};")
-    print("const uint64_t mp_ziggurat_k[256] = {\n" + rows([f"0x{k:013x}ULL" for k in bounds]) + "};")
-    print("const double mp_ziggurat_w[256] = {\n" + rows([w.hex() for w in widths]) + "};")
+    layers = [f"{{{sign}{w.hex()}, 0x{k:013x}ULL}}" for sign in ("", "-") for w, k in zip(widths, bounds, strict=True)]
+    print("const mp_ziggurat_layer mp_ziggurat[512] = {\n" + rows(layers) + "};")
     print("static const double ziggurat_f[256] = {\n" + rows([f.hex() for f in densities]) + "};")
 
 

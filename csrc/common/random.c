@@ -2,8 +2,10 @@
 #include <math.h>
 #include <micropolis/random.h>
 
-#include "common/ziggurat.h"
+#include "common/stream.h"
 #include "common/ziggurat_tables.h"
+
+uint64_t (*mp_numpy_sfc64)(void *) = NULL;
 
 double mp_normal_outer(bitgen_t *rng, uint64_t raw, double x) {
   unsigned layer = raw & 0xff;
@@ -16,11 +18,21 @@ double mp_normal_outer(bitgen_t *rng, uint64_t raw, double x) {
   }
   double upper = ziggurat_f[layer - 1], lower = ziggurat_f[layer];
   if ((upper - lower) * rng->next_double(rng->state) + lower < exp(-0.5 * x * x)) return x;
-  return mp_normal_from(rng, rng->next_uint64, rng->state);
+  mp_standard_normal(rng, 1, &x);
+  return x;
 }
 
-void mp_standard_normal(bitgen_t *rng, size_t n, double *out) {
-  uint64_t (*next)(void *) = rng->next_uint64;
-  void *state = rng->state;
-  for (size_t i = 0; i < n; i++) out[i] = mp_normal_from(rng, next, state);
+MP_CLONES void mp_standard_normal(bitgen_t *rng, size_t n, double *out) {
+  if (mp_stream_inlined(rng)) {
+    mp_stream stream = mp_stream_open(rng);
+    for (size_t i = 0; i < n; i++) out[i] = mp_stream_normal(&stream);
+    mp_stream_close(&stream);
+    return;
+  }
+  for (size_t i = 0; i < n; i++) {
+    int stands;
+    uint64_t raw = rng->next_uint64(rng->state);
+    out[i] = mp_ziggurat_inner(raw, &stands);
+    if (__builtin_expect(!stands, 0)) out[i] = mp_normal_outer(rng, raw, out[i]);
+  }
 }

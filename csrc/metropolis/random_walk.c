@@ -5,42 +5,51 @@
 #include <string.h>
 
 #include "common/linalg.h"
-#include "common/simd.h"
-#include "common/ziggurat.h"
+#include "common/stream.h"
 
-/* Up to this dimension the proposal is made number by number as the normals come. */
-enum { SMALL = 16 };
+/* In few dimensions the proposal is made number by number as the normals come. */
+enum { FEW = 16 };
+
+MP_INLINE size_t stride_of(size_t dim) { return dim <= FEW ? FEW : mp_stride(dim); }
 
 size_t mp_random_walk_work_size(const void *options, size_t dim) {
   (void)options;
-  return 3 * mp_stride(dim); /* proposal, normals, products or a gradient nobody reads */
+  return 3 * stride_of(dim); /* proposal, normals, products or a gradient nobody reads */
 }
 
-int mp_random_walk_step(const void *options_, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
-                        mp_info *info_) {
-  const mp_random_walk_options *options = options_;
+/* x + step * S z */
+MP_INLINE void propose(size_t dim, const double *x, const mp_tuning *tuning, const double *z, double *products,
+                       double *proposal) {
+  if (tuning->metric == MP_DENSE) {
+    mp_lower_product(dim, tuning->scale, z, products);
+    for (size_t i = 0; i < dim; i++) proposal[i] = x[i] + tuning->step_size * products[i];
+  } else {
+    for (size_t i = 0; i < dim; i++) proposal[i] = x[i] + tuning->step_size * (tuning->scale[i] * z[i]);
+  }
+}
+
+/* `few`, a constant, is the case of few coordinates with a scale each and an inlined generator: compiled for itself it needs half the
+ * instructions. */
+MP_INLINE int step(const int few, const mp_random_walk_options *options, const mp_density *density, bitgen_t *rng,
+                   mp_state *state, double *work, mp_random_walk_info *info) {
   const mp_tuning *tuning = &options->tuning;
-  mp_random_walk_info *info = (mp_random_walk_info *)info_;
-  size_t dim = density->dim, stride = mp_stride(dim);
+  size_t dim = density->dim, stride = few ? FEW : stride_of(dim);
   double *x = state->buffers[MP_STATE_X], *logp = state->buffers[MP_STATE_LOGP];
   int64_t *count = state->buffers[MP_RANDOM_WALK_COUNT];
-  double *proposal = work, *normals = work + stride, *scratch = work + 2 * stride;
+  double *proposal = work, *normals = work + stride, *scratch = work + 2 * stride, uniform;
 
   double temperature = options->temperatures[*count < options->n_temperatures ? *count : options->n_temperatures - 1];
   ++*count;
-  if (tuning->metric == MP_DIAGONAL && dim <= SMALL) {
-    uint64_t (*next)(void *) = rng->next_uint64;
-    void *generator = rng->state;
-    const double *scale = tuning->scale;
-    double step_size = tuning->step_size;
-    for (size_t i = 0; i < dim; i++) proposal[i] = x[i] + step_size * (scale[i] * mp_normal_from(rng, next, generator));
-  } else if (tuning->metric == MP_DIAGONAL) {
-    mp_standard_normal(rng, dim, normals);
-    for (size_t i = 0; i < dim; i++) proposal[i] = x[i] + tuning->step_size * (tuning->scale[i] * normals[i]);
+  if (few) {
+    const double *scale = tuning->scale, step_size = tuning->step_size;
+    mp_stream stream = mp_stream_open(rng);
+    for (size_t i = 0; i < dim; i++) proposal[i] = x[i] + step_size * (scale[i] * mp_stream_normal(&stream));
+    uniform = mp_stream_uniform(&stream);
+    mp_stream_close(&stream);
   } else {
     mp_standard_normal(rng, dim, normals);
-    mp_lower_product(dim, tuning->scale, normals, scratch);
-    for (size_t i = 0; i < dim; i++) proposal[i] = x[i] + tuning->step_size * scratch[i];
+    propose(dim, x, tuning, normals, scratch, proposal);
+    uniform = mp_uniform(rng);
   }
   double logp_new, accept_prob = 0.0;
   int code = mp_density_value(density, proposal, scratch, &logp_new), status = MP_OK;
@@ -52,9 +61,9 @@ int mp_random_walk_step(const void *options_, const mp_density *density, bitgen_
   } else {
     status = code == 0 ? MP_NON_FINITE : code < 0 ? MP_DENSITY_FATAL : MP_DENSITY_REJECTED;
   }
-  int accepted = mp_uniform(rng) < accept_prob;
+  int accepted = uniform < accept_prob;
   if (accepted) { /* a branch, not a select: predicted, the next step need not wait for this exp */
-    if (dim <= SMALL) {
+    if (few) {
       for (size_t i = 0; i < dim; i++) {
         MP_SCALAR(i);
         x[i] = proposal[i];
@@ -67,4 +76,20 @@ int mp_random_walk_step(const void *options_, const mp_density *density, bitgen_
   *info = (mp_random_walk_info){{*logp, accept_prob, 1, (uint8_t)accepted, status != MP_OK, (int16_t)status},
                                 tuning->step_size};
   return status < 0 ? status : MP_OK;
+}
+
+static __attribute__((noinline)) int step_any(const void *options, const mp_density *density, bitgen_t *rng,
+                                              mp_state *state, double *work, mp_info *info) {
+  return step(0, options, density, rng, state, work, (mp_random_walk_info *)info);
+}
+
+static __attribute__((noinline)) int step_few(const void *options, const mp_density *density, bitgen_t *rng,
+                                              mp_state *state, double *work, mp_info *info) {
+  return step(1, options, density, rng, state, work, (mp_random_walk_info *)info);
+}
+
+int mp_random_walk_step(const void *options, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
+                        mp_info *info) {
+  int few = density->dim <= FEW && ((const mp_tuning *)options)->metric == MP_DIAGONAL && mp_stream_inlined(rng);
+  return (few ? step_few : step_any)(options, density, rng, state, work, info);
 }
