@@ -9,7 +9,7 @@ from libc.math cimport INFINITY
 cimport numpy as cnp
 import numpy as np
 
-from micropolis.errors import InputError, InputTypeError, KernelError
+from micropolis.errors import InputError, InputTypeError
 
 cnp.import_array()
 
@@ -34,6 +34,7 @@ cdef extern from "neural/network.h" nogil:
         int32_t dtype
         int32_t engine
         mp_gemm_fn gemm
+        int32_t threads
     ctypedef struct mp_data:
         int64_t n
         const void *inputs
@@ -46,9 +47,6 @@ cdef extern from "neural/network.h" nogil:
         double scale
         mp_row_loss_fn row
         void *context
-    ctypedef struct mp_engine:
-        void *work_size
-    const mp_engine mp_blas_double
     size_t mp_network_work_size(const mp_network *, int64_t)
     size_t mp_network_packed_size(const mp_network *, int64_t)
     void mp_network_pack(const mp_network *, int64_t, const void *, void *)
@@ -155,6 +153,8 @@ cdef class CNetwork:
     engine : "tiles" or "blas"
     gemm : int
         Address of the Fortran gemm of `dtype`; 0 where the engine is "tiles".
+    threads : int
+        Of the engine "blas" in one call.
     """
     cdef mp_network c
     cdef readonly object layers
@@ -162,15 +162,13 @@ cdef class CNetwork:
     cdef readonly str engine
 
     def __init__(self, layers, int64_t n_parameters, int64_t n_inputs, int64_t n_outputs, dtype, str engine,
-                 uintptr_t gemm=0):
+                 uintptr_t gemm=0, int32_t threads=1):
         self.layers = np.array(layers, dtype=LAYER_DTYPE).reshape(-1)
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.dtype("float32"), np.dtype("float64")):
             raise InputTypeError(f"dtype: expected float32 or float64, got {self.dtype}")
         if engine not in ENGINES:
             raise InputError(f"engine: expected 'tiles' or 'blas', got {engine!r}")
-        if engine == "blas" and mp_blas_double.work_size == NULL:
-            raise KernelError("engine: 'blas' is not part of this build")
         if (engine == "blas") != (gemm != 0):
             raise InputError("gemm: expected an address for the engine 'blas' and none for 'tiles'")
         check_layers(self.layers, n_parameters, n_inputs, n_outputs, engine)
@@ -181,6 +179,9 @@ cdef class CNetwork:
         self.c.dtype = MP_FLOAT32 if self.dtype == np.float32 else MP_FLOAT64
         self.c.engine = ENGINES[engine]
         self.c.gemm = <mp_gemm_fn>gemm
+        if threads < 1:
+            raise InputError(f"threads: expected an integer >= 1, got {threads}")
+        self.c.threads = threads
 
     @property
     def address(self):
@@ -197,6 +198,11 @@ cdef class CNetwork:
     @property
     def n_outputs(self):
         return self.c.n_outputs
+
+    def with_threads(self, int32_t threads):
+        """The same network, evaluated by so many threads in one call."""
+        return CNetwork(self.layers, self.c.n_parameters, self.c.n_inputs, self.c.n_outputs, self.dtype, self.engine,
+                        <uintptr_t>self.c.gemm, threads)
 
     def work(self, int64_t n_rows):
         """Memory for one thread's calls on up to `n_rows` rows."""
