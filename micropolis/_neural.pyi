@@ -13,7 +13,7 @@ LOSSES: dict[str, int]
 ENGINES: dict[str, int]
 LAYER_DTYPE: np.dtype[np.void]
 
-def gemm_address(dtype: DTypeLike) -> int: ...
+def blas_addresses(dtype: DTypeLike) -> tuple[int, int, int]: ...
 
 class CNetwork:
     layers: NDArray[np.void]
@@ -27,7 +27,7 @@ class CNetwork:
         n_outputs: int,
         dtype: DTypeLike,
         engine: str,
-        gemm: int = 0,
+        blas: tuple[int, int, int] | None = None,
         threads: int = 1,
     ) -> None: ...
     @property

@@ -1,4 +1,5 @@
 /* The BLAS engine's functions: rows shared out in blocks, blocks among threads. */
+#include "neural/blas_threads.h"
 
 /* What one thread does in one call. */
 typedef struct {
@@ -20,7 +21,7 @@ static int64_t most_rows(const mp_network *network) {
   workspace w;
   size_t one = arrange(network, 1, NULL, &w), many = arrange(network, 65, NULL, &w);
   int64_t most = (int64_t)(BLOCK_BYTES / ((many - one) / 64 + 1));
-  return most < 1 ? 1 : most;
+  return most < 1 ? 1 : most > MOST_ROWS ? MOST_ROWS : most;
 }
 
 static int64_t most_threads(const mp_network *network) {
@@ -109,6 +110,7 @@ static double share_out(task *call, void *work, int64_t *seen) {
       memset(tasks[i].gradient, 0, (size_t)n_parameters * sizeof(real));
     }
   }
+  mp_blas_enter(network);
   for (int64_t i = 1; i < parts; i++) started[i] = pthread_create(threads + i, NULL, run_task, tasks + i) == 0;
   run_task(tasks);
   for (int64_t i = 1; i < parts; i++) {
@@ -116,6 +118,7 @@ static double share_out(task *call, void *work, int64_t *seen) {
     else run_task(tasks + i);
     if (call->gradient) add_to_rows(1, n_parameters, tasks[i].gradient, call->gradient);
   }
+  mp_blas_leave(network);
   double total = 0;
   *seen = 0;
   for (int64_t i = 0; i < parts; i++) *seen += tasks[i].seen;
