@@ -58,7 +58,7 @@ _PUBLIC = {
     "HMC": "hamiltonian.hmc",
     "NUTS": "hamiltonian.nuts",
 }
-_MODULES = ("densities", "errors", "kernels", "parameters", "data", "plots")
+_MODULES = ("densities", "errors", "kernels", "neural", "parameters", "data", "plots")
 
 __all__ = ["__version__", "get_include", "get_library_dir", *_PUBLIC, *_MODULES]
 

@@ -10,7 +10,7 @@ PACKAGE = Path(micropolis.__file__).parent
 # From the bottom up; modules of one layer do not know each other. A package counts as one module.
 LAYERS = """
 errors
-checks
+checks trace_files
 constraints
 parameters
 _density
@@ -21,11 +21,12 @@ tracing_linalg
 autodiff pointers densities data
 protocol
 _diagnostics _metropolis _hamiltonian _neural
-linalg jit neural
+linalg jit
 adaptation diagnostics jit_density
+neural
 metropolis hamiltonian
 readable sfc64
-kernels trace_files
+kernels
 trace
 chains progress storage workers
 starts steps

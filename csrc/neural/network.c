@@ -1,6 +1,10 @@
 /* The engine that a network names does the work. */
 #include "neural/network.h"
 
+#include <string.h>
+
+enum { TILE = 64 }; /* as in reals.h */
+
 static const mp_engine *engine_of(const mp_network *network) {
   if (network->engine == MP_ENGINE_BLAS) return network->dtype == MP_FLOAT32 ? &mp_blas_float : &mp_blas_double;
   return network->dtype == MP_FLOAT32 ? &mp_tiles_float : &mp_tiles_double;
@@ -33,4 +37,24 @@ void mp_network_loss_grad(const mp_network *network, const mp_loss *loss, const 
 int mp_network_loss_hvp(const mp_network *network, const mp_loss *loss, const void *theta, const void *vector,
                         const mp_data *data, const int64_t *rows, int64_t n, void *product, void *work) {
   return engine_of(network)->loss_hvp(network, loss, theta, vector, data, rows, n, product, work);
+}
+
+static size_t real_size(const mp_network *network) {
+  return network->dtype == MP_FLOAT32 ? sizeof(float) : sizeof(double);
+}
+
+size_t mp_network_packed_size(const mp_network *network, int64_t n) {
+  if (network->engine == MP_ENGINE_BLAS) return 0;
+  return (size_t)((n + TILE - 1) / TILE * TILE * network->n_inputs) * real_size(network);
+}
+
+/* [tiles][n_inputs][TILE], the last row repeated to the end of its tile */
+void mp_network_pack(const mp_network *network, int64_t n, const void *inputs, void *tiles) {
+  size_t size = real_size(network), width = (size_t)network->n_inputs;
+  char *to = tiles;
+  if (network->engine == MP_ENGINE_BLAS) return;
+  for (int64_t start = 0; start < n; start += TILE)
+    for (size_t j = 0; j < width; j++)
+      for (int64_t i = start; i < start + TILE; i++, to += size)
+        memcpy(to, (const char *)inputs + ((size_t)(i < n ? i : n - 1) * width + j) * size, size);
 }

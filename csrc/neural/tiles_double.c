@@ -1,4 +1,4 @@
-/* The tiles engine in double. */
-#include "neural/network.h"
+/* The tile engine in double. */
+#include "neural/tiles.h"
 
-const mp_engine mp_tiles_double = {0};
+const mp_engine mp_tiles_double = {work_size, forward, losses, loss_sum, loss_grad, loss_hvp};
