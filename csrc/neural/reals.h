@@ -32,7 +32,11 @@ MP_INLINE vreal load(const real *p) {
   return v;
 }
 MP_INLINE void store(real *p, vreal v) { memcpy(p, &v, sizeof v); }
-MP_INLINE vreal splat(real value) { return value - (vreal){0}; }
+#ifdef MP_SINGLE
+MP_INLINE vreal splat(real x) { return (vreal){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+#else
+MP_INLINE vreal splat(real x) { return (vreal){x, x, x, x, x, x, x, x}; }
+#endif
 MP_INLINE vreal pick(vinteger mask, vreal yes, vreal no) { return VECTOR_MATH(select)(mask, yes, no); }
 
 /* max(x, 0); NaN for NaN */

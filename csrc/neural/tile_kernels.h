@@ -21,7 +21,7 @@ MP_INLINE void product_block(const int units, int64_t n_in, const real *w, int64
     for (int v = 0; v < GROUP; v++) in[v] = load(x + i * TILE + v * LANES);
 #pragma GCC unroll 6
     for (int u = 0; u < units; u++) {
-      vreal weight = splat(w[u * across + i * along]);
+      real weight = w[u * across + i * along];
 #pragma GCC unroll 4
       for (int v = 0; v < GROUP; v++) sum[u][v] += weight * in[v];
     }
