@@ -2,6 +2,7 @@
 """The metropolis family's compiled steps: addresses for the chain loop, and accept/reject over arrays."""
 
 include "chain.pxi"
+include "weights.pxi"
 
 from libc.math cimport exp, isfinite
 
