@@ -4,7 +4,7 @@
 include "chain.pxi"
 include "weights.pxi"
 
-from libc.math cimport exp, isfinite
+from libc.math cimport INFINITY, exp, isfinite
 
 cdef extern from "metropolis/random_walk.h" nogil:
     ctypedef struct mp_random_walk_options:

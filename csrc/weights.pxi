@@ -7,6 +7,8 @@ cdef extern from "neural/network.h" nogil:
         int64_t n
     ctypedef struct mp_loss:
         pass
+    int64_t mp_network_loss_sum(const mp_network *, const mp_loss *, const void *, const mp_data *, const int64_t *,
+                                int64_t, double, double *, void *)
 
 cdef extern from "metropolis/optimizer.h" nogil:
     ctypedef struct mp_schedule:
@@ -156,6 +158,19 @@ cdef class WeightWalk:
     def step(self):
         """Steps made."""
         return self.walk.step
+
+    @property
+    def n(self):
+        """Rows of the data."""
+        return self.walk.data.n
+
+    def loss_sum(self):
+        """Sum of the losses at theta over all rows."""
+        cdef double total
+        with nogil:
+            mp_network_loss_sum(self.walk.network, self.walk.loss, self.walk.theta, self.walk.data, NULL,
+                                self.walk.data.n, INFINITY, &total, self.walk.work)
+        return total
 
     def place(self, theta):
         """Go to `theta`."""
