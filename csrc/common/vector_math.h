@@ -53,6 +53,14 @@ MP_INLINE mp_v8 mp_exp8(mp_v8 x) {
   return y * (mp_v8)((half + 1023) << 52) * (mp_v8)((exponent - half + 1023) << 52);
 }
 
+/* exp(x) for x <= 0 down to exp(-708) = 3e-308, which stands for all that is less. */
+MP_INLINE mp_v8 mp_exp_negative8(mp_v8 x) {
+  x = mp_select8(x < -708.0, mp_splat8(-708.0), x);
+  mp_v8 shifted = x * 0x1.71547652b82fep+0 + MP_SHIFT8, n = shifted - MP_SHIFT8;
+  mp_v8 scale = (mp_v8)(((mp_i8)shifted - (mp_i8)mp_splat8(MP_SHIFT8) + 1023) << 52);
+  return scale * mp_expm1_core8(mp_reduce8(x, n)) + scale;
+}
+
 /* exp(x) - 1 for x <= 0: 2^n expm1(r) + (2^n - 1), a sum that cannot cancel. */
 MP_INLINE mp_v8 mp_expm1_negative8(mp_v8 x) {
   x = mp_select8(x < -40.0, mp_splat8(-40.0), x);

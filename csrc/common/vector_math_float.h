@@ -36,6 +36,14 @@ MP_INLINE mp_v16 mp_exp16(mp_v16 x) {
   return y * (mp_v16)((half + 127) << 23) * (mp_v16)((exponent - half + 127) << 23);
 }
 
+/* Down to exp(-87) = 2e-38. */
+MP_INLINE mp_v16 mp_exp_negative16(mp_v16 x) {
+  x = mp_select16(x < -87.0f, mp_splat16(-87.0f), x);
+  mp_v16 shifted = x * 0x1.715476p+0f + MP_SHIFT16, n = shifted - MP_SHIFT16;
+  mp_v16 scale = (mp_v16)(((mp_i16)shifted - (mp_i16)mp_splat16(MP_SHIFT16) + 127) << 23);
+  return scale * mp_expm1_core16(mp_reduce16(x, n)) + scale;
+}
+
 MP_INLINE mp_v16 mp_expm1_negative16(mp_v16 x) {
   x = mp_select16(x < -20.0f, mp_splat16(-20.0f), x);
   mp_v16 shifted = x * 0x1.715476p+0f + MP_SHIFT16, n = shifted - MP_SHIFT16;

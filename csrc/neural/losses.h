@@ -63,7 +63,7 @@ MP_INLINE void two_classes(const real *f, const integer *labels, double *losses,
   for (int v = 0; v < TILE; v += LANES) {
     vinteger flip = (load_labels(labels + v) != 0) & SIGN_BIT;
     vreal d = (vreal)((vinteger)(load(f + TILE + v) - load(f + v)) ^ flip);
-    vreal e = VECTOR_MATH(exp)(VECTOR_MATH(negative_abs)(d));
+    vreal e = VECTOR_MATH(exp_negative)(VECTOR_MATH(negative_abs)(d));
     store_losses(losses + v, (positive_part(d) + d * (real)0) + VECTOR_MATH(log1p_unit)(e));
     if (slopes) {
       vreal p = pick(d < (real)0, e, splat(1)) / ((real)1 + e);
@@ -84,7 +84,7 @@ MP_INLINE void many_classes(int64_t n_outputs, const real *f, const integer *lab
       own = pick(label == (integer)k, value, own);
     }
     for (int64_t k = 0; k < n_outputs; k++) {
-      vreal e = VECTOR_MATH(exp)(load(f + k * TILE + v) - most);
+      vreal e = VECTOR_MATH(exp_negative)(load(f + k * TILE + v) - most);
       sum += e;
       if (slopes) store(slopes + k * TILE + v, e);
     }
@@ -102,7 +102,8 @@ MP_INLINE void binary_losses(int64_t n_outputs, const real *f, const real *y, do
   for (int v = 0; v < TILE; v += LANES) {
     vreal sum = {0};
     for (int64_t at = v; at < n_outputs * TILE; at += TILE) {
-      vreal value = load(f + at), target = load(y + at), e = VECTOR_MATH(exp)(VECTOR_MATH(negative_abs)(value));
+      vreal value = load(f + at), target = load(y + at),
+            e = VECTOR_MATH(exp_negative)(VECTOR_MATH(negative_abs)(value));
       /* |f| where y and the sign of f disagree: no difference of large numbers */
       vreal linear = positive_part(value) * ((real)1 - target) + positive_part(-value) * target;
       sum += linear + VECTOR_MATH(log1p_unit)(e);
@@ -198,7 +199,7 @@ static MP_CLONES void tile_curvature(const mp_loss *loss, int64_t n_outputs, con
       vreal most = load(f + v), sum = {0}, mean = {0};
       for (int64_t at = v; at < n_outputs * TILE; at += TILE) most = pick(load(f + at) > most, load(f + at), most);
       for (int64_t at = v; at < n_outputs * TILE; at += TILE) {
-        vreal e = VECTOR_MATH(exp)(load(f + at) - most);
+        vreal e = VECTOR_MATH(exp_negative)(load(f + at) - most);
         sum += e;
         mean += e * load(tangent + at);
         store(product + at, e);
@@ -211,13 +212,59 @@ static MP_CLONES void tile_curvature(const mp_loss *loss, int64_t n_outputs, con
     for (int64_t at = v; at < n_outputs * TILE; at += TILE) {
       vreal value = load(f + at), curvature = splat((real)loss->scale);
       if (loss->kind == MP_BINARY) {
-        vreal e = VECTOR_MATH(exp)(VECTOR_MATH(negative_abs)(value)), one_plus = (real)1 + e;
+        vreal e = VECTOR_MATH(exp_negative)(VECTOR_MATH(negative_abs)(value)), one_plus = (real)1 + e;
         curvature = e / (one_plus * one_plus);
       } else if (loss->kind == MP_POISSON) {
         curvature = VECTOR_MATH(exp)(value);
       }
       store(product + at, curvature * load(tangent + at));
     }
+  }
+}
+
+/* -- the same for outputs row by row, [count][n_outputs] --------------------------------------------------------- */
+
+/* Bytes of scratch, 64-byte aligned, for the two functions below. */
+static inline size_t rows_scratch_size(int64_t n_outputs) {
+  return 3 * (size_t)n_outputs * TILE * sizeof(real) + answers_size(n_outputs);
+}
+
+static inline void transpose_in(int64_t n_outputs, int64_t count, const real *rows, real *tile) {
+  for (int64_t i = 0; i < TILE; i++)
+    for (int64_t k = 0; k < n_outputs; k++) tile[k * TILE + i] = rows[(i < count ? i : count - 1) * n_outputs + k];
+}
+static inline void transpose_out(int64_t n_outputs, int64_t count, const real *tile, real *rows) {
+  for (int64_t i = 0; i < TILE && i < count; i++)
+    for (int64_t k = 0; k < n_outputs; k++) rows[i * n_outputs + k] = tile[k * TILE + i];
+}
+
+/* Losses [count] of the rows at positions start .. start + count - 1 of a call; slopes [count][n_outputs] or NULL. */
+static inline void row_losses(const mp_loss *loss, int64_t n_outputs, const real *outputs, const mp_data *data,
+                              const int64_t *rows, int64_t start, int64_t count, double *losses, real *slopes,
+                              void *scratch) {
+  real *f = scratch, *tile_slopes = f + n_outputs * TILE;
+  double tile[TILE];
+  mp_answers answers;
+  answers_init(&answers, n_outputs, tile_slopes + 2 * n_outputs * TILE);
+  for (int64_t at = 0; at < count; at += TILE) {
+    transpose_in(n_outputs, count - at, outputs + at * n_outputs, f);
+    answers_gather(loss, n_outputs, data, rows, start + at, start + count, &answers);
+    tile_losses(loss, n_outputs, f, data, rows, start + at, start + count, &answers, tile, slopes ? tile_slopes : NULL);
+    memcpy(losses + at, tile, (size_t)(count - at < TILE ? count - at : TILE) * sizeof(double));
+    if (slopes) transpose_out(n_outputs, count - at, tile_slopes, slopes + at * n_outputs);
+  }
+}
+
+/* product [count][n_outputs] = Hessian of every row's loss by its outputs, times tangents [count][n_outputs]; the
+ * product may take the place of the tangents. */
+static inline void row_curvature(const mp_loss *loss, int64_t n_outputs, int64_t count, const real *outputs,
+                                 const real *tangents, real *product, void *scratch) {
+  real *f = scratch, *along = f + n_outputs * TILE, *result = along + n_outputs * TILE;
+  for (int64_t at = 0; at < count; at += TILE) {
+    transpose_in(n_outputs, count - at, outputs + at * n_outputs, f);
+    transpose_in(n_outputs, count - at, tangents + at * n_outputs, along);
+    tile_curvature(loss, n_outputs, f, along, result);
+    transpose_out(n_outputs, count - at, result, product + at * n_outputs);
   }
 }
 

@@ -10,11 +10,22 @@ enum { MOST_UNITS = 6, GROUP = 4 }; /* 6 units x 4 vectors: 24 sums, 4 inputs an
 MP_INLINE void product_block(const int units, int64_t n_in, const real *w, int64_t across, int64_t along,
                              const real *bias, const real *x, real *out, int accumulate, int relu) {
   vreal sum[MOST_UNITS][GROUP];
+  if (accumulate) {
 #pragma GCC unroll 6
-  for (int u = 0; u < units; u++)
+    for (int u = 0; u < units; u++)
 #pragma GCC unroll 4
-    for (int v = 0; v < GROUP; v++)
-      sum[u][v] = accumulate ? load(out + u * TILE + v * LANES) : splat(bias ? bias[u] : 0);
+      for (int v = 0; v < GROUP; v++) sum[u][v] = load(out + u * TILE + v * LANES);
+  } else if (bias) {
+#pragma GCC unroll 6
+    for (int u = 0; u < units; u++)
+#pragma GCC unroll 4
+      for (int v = 0; v < GROUP; v++) sum[u][v] = (vreal){0} + bias[u];
+  } else {
+#pragma GCC unroll 6
+    for (int u = 0; u < units; u++)
+#pragma GCC unroll 4
+      for (int v = 0; v < GROUP; v++) sum[u][v] = (vreal){0};
+  }
   for (int64_t i = 0; i < n_in; i++) {
     vreal in[GROUP];
 #pragma GCC unroll 4

@@ -19,14 +19,14 @@ Loss = str | Callable[..., float]
 NAMES = ("multiclass", "binary", "regression", "poisson")
 
 
-def as_loss(loss: Loss, scale: float = 1.0, n_outputs: int | None = None) -> CLoss:
+def as_loss(loss: Any, scale: float = 1.0, n_outputs: int | None = None) -> CLoss:
     """The compiled loss.
 
     Parameters
     ----------
     loss : "multiclass", "binary", "regression", "poisson" or callable
-        A function ``loss(output, target, gradient) -> float`` of one row, three float64 arrays (n_outputs,), that writes
-        the gradient by the outputs; Numba compiles it. Where it raises, the loss is NaN.
+        A function ``loss(output, target, gradient) -> float`` of one row, three float64 arrays (n_outputs,), that
+        writes the gradient by the outputs; Numba compiles it. Where it raises, the loss is NaN.
     scale : float, default 1
         Precision of the noise, for "regression"; positive.
     n_outputs : int, optional

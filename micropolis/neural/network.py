@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from .. import checks, trace_files
 from .._neural import KINDS, LAYER_DTYPE, CData, CNetwork, gemm_address
 from ..errors import InputError, InputTypeError, MicropolisError, TraceFileError
-from .layers import LAYERS, Activation, Conv2d, Flatten, Layer, Linear, MaxPool2d, Shape
+from .layers import LAYERS, Conv2d, Layer, MaxPool2d, Shape
 from .losses import Loss, as_loss, check_targets
+from .shapes import cast, checked_shape, implied_shape, initial_parameters, layout, real_dtype, shapes_behind
 
 Array = NDArray[Any]
 
@@ -35,8 +36,8 @@ class Sequential:
     dtype : "float64" or "float32"
         Of weights and arithmetic; losses and their sums are float64.
     input_shape : tuple of int, optional
-        Shape of one row: (n,) or (channels, height, width). Needed where the first layers do not tell it (convolutions);
-        the first data that come settle it otherwise.
+        Shape of one row: (n,) or (channels, height, width). Where neither it nor the first layers tell it
+        (convolutions), the first data that come settle it.
     engine : "auto", "tiles" or "blas", default "auto"
         "tiles" keeps rows in the vector lanes (small fully connected networks), "blas" multiplies matrices (wide ones,
         and all with Conv2d or MaxPool2d); "auto" chooses by width.
@@ -74,18 +75,20 @@ class Sequential:
             if not isinstance(layer, Layer):
                 raise InputTypeError(f"layers: expected layers of micropolis.neural, number {number} is {layer!r}")
         self.layers = layers
-        self.dtype = _dtype(dtype)
+        self.dtype = real_dtype(dtype)
         self.engine = checks.choice("engine", engine, ENGINES)
-        self.layout = _layout(layers)  # name -> (offset, shape)
+        self.layout = layout(layers)  # name -> (offset, shape)
         self.n_parameters = sum(math.prod(shape) for _, shape in self.layout.values())
         if self.n_parameters == 0:
             raise InputError("layers: expected at least one with parameters (Linear or Conv2d)")
-        self.input_shape: Shape | None = _shape(input_shape) if input_shape is not None else _implied(layers)
+        self.input_shape: Shape | None = (
+            checked_shape(input_shape) if input_shape is not None else implied_shape(layers)
+        )
         self.output_shape: Shape | None = None
         self._bound: CNetwork | None = None
         if self.input_shape is not None:
-            self.output_shape = _shapes(layers, self.input_shape)[-1]
-        self._parameters = _initial(layers, seed).astype(self.dtype)
+            self._settle(self.input_shape)
+        self._parameters = initial_parameters(layers, seed).astype(self.dtype)
 
     # -- parameters --------------------------------------------------------------------------------------------------
 
@@ -98,7 +101,7 @@ class Sequential:
         values = checks.numbers("parameters", value)
         if values.shape != (self.n_parameters,):
             raise InputError(f"parameters: expected shape ({self.n_parameters},), got {values.shape}")
-        self._parameters[:] = _cast("parameters", values, self.dtype)
+        self._parameters[:] = cast("parameters", values, self.dtype)
 
     def named_parameters(self) -> dict[str, Array]:
         """Name -> view of the flat vector in the tensor's own shape, "0.weight", "0.bias", "2.weight", ...
@@ -146,10 +149,9 @@ class Sequential:
             The shape is not known, or not the one known.
         """
         if input_shape is not None:
-            shape = _shape(input_shape)
+            shape = checked_shape(input_shape)
             if self.input_shape is None:
-                self.output_shape = _shapes(self.layers, shape)[-1]
-                self.input_shape = shape
+                self._settle(shape)
             elif shape != self.input_shape:
                 raise InputError(f"input_shape: expected {self.input_shape}, got {shape}")
         if self.input_shape is None:
@@ -158,8 +160,12 @@ class Sequential:
             self._bound = self._compile(self.input_shape)
         return self._bound
 
+    def _settle(self, input_shape: Shape) -> None:
+        self.output_shape = shapes_behind(self.layers, input_shape)[-1]
+        self.input_shape = input_shape
+
     def _compile(self, input_shape: Shape) -> CNetwork:
-        shapes = [input_shape, *_shapes(self.layers, input_shape)]
+        shapes = [input_shape, *shapes_behind(self.layers, input_shape)]
         records = np.zeros(len(self.layers), dtype=LAYER_DTYPE)
         for number, (record, layer) in enumerate(zip(records, self.layers, strict=True)):
             record["kind"] = KINDS[type(layer).__name__]
@@ -204,7 +210,7 @@ class Sequential:
         network = self.bind()
         if y is None:
             return CData(network, inputs, pack=pack)
-        if isinstance(loss, str):
+        if not callable(loss):
             as_loss(loss)
         labels, targets = check_targets(loss, y, len(inputs), network.n_outputs)
         return CData(network, inputs, labels, targets, pack=pack)
@@ -213,14 +219,14 @@ class Sequential:
         """X as (n, number of inputs) of the network's dtype, finite."""
         array = X if isinstance(X, np.ndarray) and X.dtype == self.dtype else checks.numbers("X", X)
         if self.input_shape is None and array.ndim > 1:
-            self.bind(array.shape[1:])
+            self._settle(checked_shape(array.shape[1:]))
         shape = self.input_shape or ()
         width = math.prod(shape)
         if array.ndim < 2 or array.shape[1:] not in (shape, (width,)):
             also = f" or (n, {width})" if len(shape) > 1 else ""
             raise InputError(f"X: expected shape (n, {', '.join(map(str, shape))}){also}, got {array.shape}")
         flat = np.ascontiguousarray(array).reshape(len(array), width)
-        return np.require(_cast("X", flat, self.dtype), requirements="A")
+        return np.require(cast("X", flat, self.dtype), requirements="A")
 
     def __call__(self, X: ArrayLike) -> Array:
         """Outputs (n, *output_shape) for rows X (n, *input_shape), of the network's dtype."""
@@ -265,7 +271,7 @@ class Sequential:
     def value_and_grad(
         self, X: ArrayLike, y: ArrayLike, loss: Loss = "multiclass", scale: float = 1.0
     ) -> tuple[float, Array]:
-        """Sum of the losses over the rows and its gradient by the parameters, (n_parameters,); arguments as `losses`."""
+        """Sum of the losses over the rows and its gradient (n_parameters,); arguments as for `losses`."""
         data = self.data(X, y, loss, pack=False)
         network = self.bind()
         return network.loss_grad(as_loss(loss, scale, network.n_outputs), self._parameters, data)
@@ -279,7 +285,7 @@ class Sequential:
         direction = checks.numbers("vector", vector)
         if direction.shape != (self.n_parameters,):
             raise InputError(f"vector: expected shape ({self.n_parameters},), got {direction.shape}")
-        direction = _cast("vector", direction, self.dtype)
+        direction = cast("vector", direction, self.dtype)
         return network.loss_hvp(as_loss(loss, scale, network.n_outputs), self._parameters, direction, data)
 
     # -- files -------------------------------------------------------------------------------------------------------
@@ -342,87 +348,3 @@ class Sequential:
     def __repr__(self) -> str:
         inside = ", ".join(map(repr, self.layers))
         return f"Sequential({inside}, dtype={self.dtype.name!r}): {self.n_parameters} parameters"
-
-
-def _dtype(value: DTypeLike) -> np.dtype[Any]:
-    try:
-        dtype = np.dtype(value)
-    except TypeError:
-        dtype = np.dtype(object)
-    if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise InputTypeError(f"dtype: expected 'float32' or 'float64', got {value!r}")
-    return dtype
-
-
-def _cast(name: str, values: Array, dtype: np.dtype[Any]) -> Array:
-    """`values` in `dtype`, finite; a block of rows at a time, since a memory map may be larger than memory."""
-    with np.errstate(over="ignore"):
-        result: Array = np.asarray(values, dtype=dtype)
-    for start in range(0, len(result), 4096):
-        block = result[start : start + 4096]
-        if not np.all(np.isfinite(block)):
-            first = np.argwhere(~np.isfinite(block))[0]
-            where = (
-                tuple(int(i) for i in first + [start] + [0] * (len(first) - 1))
-                if len(first) == 1
-                else (
-                    int(first[0]) + start,
-                    *(int(i) for i in first[1:]),
-                )
-            )
-            got = values[where]
-            raise InputError(f"{name}: expected finite numbers of {dtype.name}, got {got:g} at index {where}")
-    return result
-
-
-def _shape(value: Any) -> Shape:
-    if not isinstance(value, tuple | list) or len(value) not in (1, 3):
-        raise InputTypeError(f"input_shape: expected (n,) or (channels, height, width), got {value!r}")
-    return tuple(checks.integer("input_shape", side, least=1, most=2**31 - 1) for side in value)
-
-
-def _layout(layers: tuple[Layer, ...]) -> dict[str, tuple[int, Shape]]:
-    layout: dict[str, tuple[int, Shape]] = {}
-    offset = 0
-    for number, layer in enumerate(layers):
-        for name, shape in layer.parameter_shapes.items():
-            layout[f"{number}.{name}"] = offset, shape
-            offset += math.prod(shape)
-    return layout
-
-
-def _implied(layers: tuple[Layer, ...]) -> Shape | None:
-    """Shape of a row where a Linear comes before anything that cares for images."""
-    for layer in layers:
-        if isinstance(layer, Linear):
-            return (layer.in_features,)
-        if not isinstance(layer, Activation | Flatten):
-            return None
-    return None
-
-
-def _shapes(layers: tuple[Layer, ...], input_shape: Shape) -> list[Shape]:
-    """Shape of a row behind every layer."""
-    shapes: list[Shape] = []
-    before, shape = f"input_shape {input_shape}", input_shape
-    for number, layer in enumerate(layers):
-        try:
-            shape = layer.output_shape(shape)
-        except InputError as error:
-            raise InputError(f"layers: number {number} does not follow from {before}: {error}") from None
-        before = f"number {number}, {layer}, with output of shape {shape}"
-        shapes.append(shape)
-    return shapes
-
-
-def _initial(layers: tuple[Layer, ...], seed: Any) -> NDArray[np.float64]:
-    try:
-        rng = np.random.default_rng(seed)
-    except (TypeError, ValueError) as error:
-        raise InputTypeError(f"seed: expected an integer >= 0, a Generator or None, got {seed!r}: {error}") from None
-    parts = [
-        rng.standard_normal(math.prod(shape)) / math.sqrt(layer.fan_in)
-        for layer in layers
-        for shape in layer.parameter_shapes.values()
-    ]
-    return np.concatenate(parts)

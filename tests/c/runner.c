@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runner_neural.h"
+
 static int failures;
 
 #define CHECK(condition, ...)                 \
@@ -344,6 +346,7 @@ int main(int argc, char **argv) {
   check_kernels(n, most_dim);
   check_faults(n / 2 + 20);
   check_library(n / 2 + 20);
+  failures += run_networks();
   printf("runner: %d failures\n", failures);
   return failures != 0;
 }
