@@ -113,6 +113,19 @@ def test_only_losses_without_negative_values_are_given_up():
         assert (history.rows_used.min() < 640) == early
 
 
+def test_data_too_large_to_copy(monkeypatch):
+    """They stay where they are and in their order: sums are rounded otherwise, decisions are the same."""
+    copied = mp.MH(network(), **PLAN).run(X, Y, steps=500)
+    monkeypatch.setattr("micropolis._metropolis.LARGEST_COPY", 0)
+    large = mp.MH(network(), **PLAN)
+    history = large.run(X, Y, steps=500)
+    np.testing.assert_array_equal(history.accept, copied.accept)
+    np.testing.assert_allclose(history.sample_nll, copied.sample_nll, rtol=1e-12)
+    assert history.rows_used.sum() > 1.3 * copied.rows_used.sum()  # what the order saves
+    again = pickle.loads(pickle.dumps(large))
+    assert_same(again.run(X, Y, steps=50), large.run(X, Y, steps=50))
+
+
 def test_steps_are_the_run():
     net, other = network(), network()
     opt, whole = mp.MH(net, **PLAN), mp.MH(other, **PLAN).run(X, Y, steps=300)

@@ -93,7 +93,7 @@ def test_bad_schedules(schedule, match):
     assert opt.steps == 0
 
 
-@pytest.mark.parametrize("steps", [-1, 2.5, 10**15])
+@pytest.mark.parametrize("steps", [-1, 2.5, 10**10])
 def test_bad_steps(steps):
     with pytest.raises((InputError, InputTypeError), match="steps"):
         mp.MH(network(), **PLAN).run(X, Y, steps=steps)
