@@ -2,8 +2,9 @@
 """The metropolis family's compiled steps: addresses for the chain loop, and accept/reject over arrays."""
 
 include "chain.pxi"
+include "weights.pxi"
 
-from libc.math cimport exp, isfinite
+from libc.math cimport INFINITY, exp, isfinite
 
 cdef extern from "metropolis/random_walk.h" nogil:
     ctypedef struct mp_random_walk_options:

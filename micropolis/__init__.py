@@ -55,6 +55,8 @@ _PUBLIC = {
     "State": "steps",
     "RandomWalk": "metropolis.random_walk",
     "MALA": "metropolis.langevin",
+    "MH": "metropolis.optimizer",
+    "MMH": "metropolis.minibatch",
     "HMC": "hamiltonian.hmc",
     "NUTS": "hamiltonian.nuts",
     "SplitHMC": "hamiltonian.splitting",

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._density import CDensity
+from ._neural import CData, CLoss, CNetwork
 
 Array = NDArray[np.float64]
 
@@ -47,3 +48,70 @@ class Chain:
         progress: NDArray[np.int64],
         thin: int = 1,
     ) -> int: ...
+
+TESTS: dict[str, int]
+STEP_RECORD: np.dtype[np.void]
+
+def barker_table() -> tuple[Array, Array]: ...
+def barker_correction(uniforms: Array) -> Array: ...
+def bounded(bit_generator: np.random.BitGenerator, bound: int, out: NDArray[np.uint64]) -> None: ...
+
+class WeightWalk:
+    dtype: np.dtype[Any]
+    @property
+    def theta(self) -> NDArray[Any]: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def n(self) -> int: ...
+    def place(self, theta: NDArray[Any]) -> None: ...
+    def schedule(self, lr: Array, lr_first: int, temperature: Array, temperature_first: int) -> None: ...
+    def loss_sum(self) -> float: ...
+
+class Optimizer(WeightWalk):
+    def __init__(
+        self,
+        network: CNetwork,
+        loss: CLoss,
+        data: CData,
+        bit_generator: np.random.BitGenerator,
+        tau: float,
+        sums: bool,
+        step: int,
+        early_rejection: bool,
+        order: NDArray[np.int64] | None = None,
+        age: int = 0,
+    ) -> None: ...
+    def start(self) -> float: ...
+    @property
+    def early_rejection(self) -> bool: ...
+    @property
+    def order(self) -> NDArray[np.int64] | None: ...
+    @property
+    def age(self) -> int: ...
+    sum: float
+    best: tuple[NDArray[Any], float]
+    def run(self, records: NDArray[np.void], control: NDArray[np.int32], progress: NDArray[np.int64]) -> None: ...
+
+class Minibatch(WeightWalk):
+    permutation: NDArray[np.int64]
+    def __init__(
+        self,
+        network: CNetwork,
+        loss: CLoss,
+        data: CData,
+        bit_generator: np.random.BitGenerator,
+        tau: float,
+        sums: bool,
+        step: int,
+        test: str,
+        noise: float,
+        permutation: NDArray[np.int64],
+    ) -> None: ...
+    def run(
+        self,
+        records: NDArray[np.void],
+        batch_size: int,
+        control: NDArray[np.int32],
+        progress: NDArray[np.int64],
+    ) -> None: ...

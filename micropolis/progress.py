@@ -25,17 +25,19 @@ def check(wanted: Any) -> None:
 
 
 class Bar:
-    """Draws done of `total`, with the number of divergences.
+    """Draws done of `total`, with the number of those that had something happen to them, by default a divergence.
 
     Parameters
     ----------
     wanted : bool or None
         None: only in a terminal or a notebook, after half a second, and where tqdm is installed.
     total : int
+    unit, event : str
+        What a draw and what happens to it are called.
     """
 
-    def __init__(self, wanted: bool | None, total: int) -> None:
-        self.began, self.total = time.monotonic(), total
+    def __init__(self, wanted: bool | None, total: int, unit: str = "draw", event: str = "divergent") -> None:
+        self.began, self.total, self.unit, self.event = time.monotonic(), total, unit, event
         self.bar: Any = None
         self.wanted = wanted
         if sys.stderr is None:  # a process without a console
@@ -48,9 +50,9 @@ class Bar:
     def _open(self) -> None:
         tqdm = checks.extra("tqdm.auto", "all", "progress=True")
         with self._harmless():
-            self.bar = tqdm.tqdm(total=self.total, unit="draw", desc="micropolis", leave=bool(self.wanted))
+            self.bar = tqdm.tqdm(total=self.total, unit=self.unit, desc="micropolis", leave=bool(self.wanted))
 
-    def update(self, done: int, divergent: int) -> None:
+    def update(self, done: int, events: int) -> None:
         """Move the bar to `done`."""
         if self.wanted is False:
             return
@@ -63,7 +65,7 @@ class Bar:
                 self.wanted = False
         if self.bar is not None:
             with self._harmless():
-                self.bar.set_postfix(divergent=divergent, refresh=False)
+                self.bar.set_postfix({self.event: events}, refresh=False)
                 self.bar.update(done - self.bar.n)
 
     def close(self) -> None:

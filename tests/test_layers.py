@@ -10,8 +10,8 @@ PACKAGE = Path(micropolis.__file__).parent
 # From the bottom up; modules of one layer do not know each other. A package counts as one module.
 LAYERS = """
 errors
-checks trace_files
-constraints
+checks trace_files workers
+constraints progress
 parameters
 _density
 density
@@ -28,7 +28,7 @@ metropolis hamiltonian
 readable sfc64
 kernels
 trace
-chains progress storage workers
+chains storage
 starts steps
 sampling
 cuda

@@ -1,0 +1,333 @@
+"""What MH and MMH share: a network, a random stream, schedules, data that are recognised, and states that are kept."""
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import checks, trace_files
+from .. import progress as progress_bar
+from .._metropolis import STEP_RECORD
+from .._metropolis import WeightWalk as CWeightWalk
+from .._neural import CData, CLoss, CNetwork
+from ..errors import InputError, InputTypeError, KernelError
+from ..neural.losses import Loss, as_loss
+from ..neural.network import Sequential
+from .history import History, Schedule, Scheduled, Step
+from .runs import Run, drive
+
+REDUCTIONS = ("mean", "sum")
+
+
+class WeightWalk(ABC):
+    """Base of the optimisers: theta' = theta + lr * Normal(0, I), and a test that subclasses choose."""
+
+    name: ClassVar[str]
+
+    def __init__(
+        self, net: Sequential, lr: Scheduled, T: Scheduled, *, seed: Any, loss: Loss, tau: float | None, tau_out: float,
+        reduction: str, zero: bool = True, why: str = "",
+    ) -> None:  # fmt: skip
+        if not isinstance(net, Sequential):
+            raise InputTypeError(f"net: expected a micropolis.neural.Sequential, got {type(net).__name__}")
+        self.net = net
+        self.lr, self.T = lr, T
+        self._lr, self._T = Schedule("lr", lr), Schedule("T", T, zero, why)
+        self.loss, self.tau_out = loss, checks.real("tau_out", tau_out, above=0)
+        if isinstance(loss, str) or not callable(loss):
+            as_loss(loss, self.tau_out)
+        self.tau = None if tau is None else checks.real("tau", tau, above=0)
+        self.reduction = checks.choice("reduction", reduction, REDUCTIONS)
+        self._bit_generator = _stream(seed)
+        self._position = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._loop: Any = None
+        self._X: Any = None
+        self._y: Any = None
+        self._shapes: Any = None
+        self._busy = threading.Lock()
+
+    @property
+    def steps(self) -> int:
+        """Steps made since the optimiser was built; schedules go by it."""
+        return self._position
+
+    # -- what subclasses say -----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _make_loop(self, network: CNetwork, loss: CLoss, data: CData) -> CWeightWalk:
+        """The compiled loop, without a place yet."""
+
+    @abstractmethod
+    def _started(self, loop: Any, same_data: bool) -> None:
+        """Called when `loop` has been placed at the network's weights."""
+
+    @abstractmethod
+    def _work(self, run: Run) -> None:
+        """The steps of a run, in a worker thread."""
+
+    @abstractmethod
+    def _best(self, run: Run) -> tuple[float, NDArray[Any] | None]:
+        """(loss, weights) of the best model."""
+
+    @abstractmethod
+    def _memory(self) -> dict[str, Any]:
+        """What the next step needs besides weights and random stream."""
+
+    @abstractmethod
+    def _recall(self, memory: dict[str, Any]) -> None:
+        """Take over what `_memory` gave."""
+
+    def _options(self, **options: Any) -> dict[str, Any]:
+        """The arguments of a run that only the subclass has, checked."""
+        if options:
+            raise InputTypeError(f"{self.name}: unexpected argument {next(iter(options))!r}")
+        return {}
+
+    # -- runs --------------------------------------------------------------------------------------------------------
+
+    def _attach(self, X: Any, y: Any, shared: dict[Any, CData] | None) -> None:
+        """Have a loop for these data at the network's present weights.
+
+        Data are those of the last step if they are the same objects with the same shapes: then nothing is checked or
+        computed again.
+        """
+        shapes = (getattr(X, "shape", None), getattr(y, "shape", None))
+        same = self._loop is not None and X is self._X and y is self._y and shapes == self._shapes
+        if same and np.array_equal(self._loop.theta, self.net.parameters):
+            return
+        if not np.all(np.isfinite(self.net.parameters)):
+            raise InputError("net: expected finite parameters")
+        loop = self._loop
+        if not same:
+            data = self._data(X, y, shared)
+            if data.n == 0:
+                raise InputError("X: expected at least one row")
+            network = self.net.bind()
+            loop = self._make_loop(network, as_loss(self.loss, self.tau_out, network.n_outputs), data)
+        loop.place(self.net.parameters)
+        self._started(loop, same)
+        self._loop, self._X, self._y, self._shapes = loop, X, y, shapes
+
+    def _data(self, X: Any, y: Any, shared: dict[Any, CData] | None) -> CData:
+        if y is None:
+            raise InputTypeError("y: expected the labels or targets of the rows of X, got None")
+        if shared is None:
+            return self.net.data(X, y, self.loss, pack=False)
+        if self.net.input_shape is None:
+            self.net.data(X)
+        network = self.net.bind()
+        key = (network.engine, network.dtype, self.net.input_shape, network.n_outputs, self.loss)
+        if key not in shared:
+            shared[key] = self.net.data(X, y, self.loss, pack=False)
+        return shared[key]
+
+    def _begin(self, X: Any, y: Any, steps: int, shared: dict[Any, CData] | None = None, **options: Any) -> Run:
+        steps = checks.integer("steps", steps, least=0)
+        self._check_idle()
+        # asked of the machine, since Linux hands out more memory than there is and kills the process that uses it
+        if steps * STEP_RECORD.itemsize > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+            raise InputError(f"steps: no memory for the history of {steps} steps; make several runs")
+        self._attach(X, y, shared)
+        checked = self._options(**options)
+        self._loop.schedule(*self._lr.table(self._position, steps), *self._T.table(self._position, steps))
+        return Run(self._guarded, np.empty(steps, STEP_RECORD), checked)
+
+    def _check_idle(self) -> None:
+        if self._busy.locked():
+            raise KernelError(f"{self.name}: this optimiser is running in another thread")
+
+    def _guarded(self, run: Run) -> None:
+        if not self._busy.acquire(blocking=False):
+            raise KernelError(f"{self.name}: this optimiser is running in another thread")
+        try:
+            self._work(run)
+        finally:
+            self._busy.release()
+
+    def _finish(self, run: Run) -> History:
+        self._settle()
+        best, weights = self._best(run)
+        evaluated: list[tuple[int, float]] = run.options.get("evaluated", [])
+        return History(
+            run.records[: int(run.progress[0])],
+            best,
+            weights,
+            self.net,
+            np.array([step for step, _ in evaluated], dtype=np.int64),
+            np.array([nll for _, nll in evaluated], dtype=np.float64),
+        )
+
+    def _settle(self) -> None:
+        self._position = self._loop.step
+        self.net.parameters[:] = self._loop.theta
+
+    def _step(self, X: Any, y: Any, **options: Any) -> Step:
+        run = self._begin(X, y, 1, **options)
+        self._guarded(run)
+        self._settle()
+        record = run.records[0]
+        return Step(*(record[name].item() for name in Step._fields))
+
+    def _run(self, X: Any, y: Any, steps: int, progress: bool | None, **options: Any) -> History:
+        progress_bar.check(progress)
+        run = self._begin(X, y, steps, **options)
+        drive([run], 1, progress)
+        return self._finish(run)
+
+    # -- states ------------------------------------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Any]:
+        self._check_idle()
+        return {
+            "format": f"micropolis.{self.name}",
+            "step": self._position,
+            "parameters": self.net.parameters.copy(),
+            "rng": self._bit_generator.state,
+            "memory": self._memory(),
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write weights, random stream, position and memory to an .npz file, for `restore`.
+
+        Parameters
+        ----------
+        path : path
+            An existing file is replaced.
+
+        Raises
+        ------
+        TraceWriteError
+            The file cannot be written.
+        """
+        trace_files.write(path, self._state())
+
+    def restore(self, path: str | os.PathLike[str]) -> None:
+        """Take over the state in a file made by `save`: with the same options and data the chain goes on bit for bit.
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        TraceFileError
+            The file is missing or damaged.
+        InputError
+            It was made by another kind of optimiser, or for another network.
+        """
+        state = trace_files.read(path)
+        if state.get("format") != f"micropolis.{self.name}":
+            raise InputError(f"path: {os.fspath(path)}: not a saved {self.name}")
+        weights = np.asarray(state["parameters"])
+        if weights.shape != self.net.parameters.shape or weights.dtype != self.net.dtype:
+            raise InputError(
+                f"path: {os.fspath(path)}: made for {weights.size} parameters of {weights.dtype}, "
+                f"this network has {self.net.n_parameters} of {self.net.dtype}"
+            )
+        self._resume(state)
+
+    def _resume(self, state: dict[str, Any]) -> None:
+        self._forget()
+        self.net.parameters[:] = state["parameters"]
+        self._position = int(state["step"])
+        self._bit_generator.state = state["rng"]
+        self._recall(state["memory"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = {name: value for name, value in self.__dict__.items() if name not in PRIVATE}
+        return {"own": own, "state": self._state()}
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        self.__dict__.update(saved["own"])
+        self._bit_generator = np.random.SFC64(0)
+        self._resume(saved["state"])
+
+    def __repr__(self) -> str:
+        return f"{self.name}(lr={self.lr!r}, T={self.T!r}, loss={self.loss!r}): {self._position} steps"
+
+
+PRIVATE = frozenset(("_loop", "_X", "_y", "_shapes", "_busy", "_bit_generator", "_position"))
+
+
+def run_chains(
+    optimizers: Sequence[WeightWalk],
+    X: Any,
+    y: Any,
+    steps: int,
+    *,
+    workers: int | None = None,
+    progress: bool | None = None,
+    **options: Any,
+) -> list[History]:
+    """Run independent chains at once, one thread each.
+
+    Parameters
+    ----------
+    optimizers : sequence of MH or MMH
+        Each with a network of its own; give each its own seed.
+    X, y : array_like
+        Data, shared by all.
+    steps : int
+        Steps of every chain.
+    workers : int, optional
+        Chains at a time; default one per available core. What they do does not depend on it.
+    progress : bool, optional
+        As for `micropolis.sample`.
+    **options
+        Further arguments of the optimisers' ``run``, such as ``batch_size``.
+
+    Returns
+    -------
+    list of History
+        After Ctrl-C with the steps that were made.
+
+    Raises
+    ------
+    InputError, InputTypeError
+        Before anything runs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import micropolis as mp
+    >>> from micropolis.neural import Linear, Sequential
+    >>> X = np.linspace(-1, 1, 20)[:, None]
+    >>> chains = [mp.MH(Sequential(Linear(1, 2), seed=i), lr=0.1, T=0.05, seed=i) for i in range(3)]
+    >>> [len(history) for history in run_chains(chains, X, X[:, 0] > 0, steps=50)]
+    [50, 50, 50]
+    """
+    optimizers = list(optimizers)
+    for number, optimizer in enumerate(optimizers):
+        if not isinstance(optimizer, WeightWalk):
+            raise InputTypeError(f"optimizers: expected MH or MMH, number {number} is {type(optimizer).__name__}")
+    if len({id(optimizer.net) for optimizer in optimizers}) < len(optimizers):
+        raise InputError("optimizers: expected a network of its own for each, two share one")
+    threads = len(os.sched_getaffinity(0)) if workers is None else checks.integer("workers", workers, least=1)
+    progress_bar.check(progress)
+    if not optimizers:
+        return []
+    shared: dict[Any, CData] = {}
+    runs = [optimizer._begin(X, y, steps, shared, **options) for optimizer in optimizers]
+    drive(runs, threads, progress)
+    return [optimizer._finish(run) for optimizer, run in zip(optimizers, runs, strict=True)]
+
+
+def _stream(seed: Any) -> np.random.BitGenerator:
+    """SFC64 of a seed, the generator that kernels draw from inline."""
+    try:
+        if isinstance(seed, np.random.Generator):
+            seed = seed.bit_generator.seed_seq.spawn(1)[0]  # type: ignore[attr-defined]
+        return np.random.SFC64(seed)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"seed: expected None, a non-negative integer, a SeedSequence or a NumPy Generator, got {seed!r}"
+        ) from error
