@@ -23,9 +23,12 @@ MP_CLONES int mp_hmc_step(const void *options_, const mp_density *density, bitge
   int64_t n_steps = mp_trajectory_length(options->n_steps, options->jitter, rng);
   mp_standard_normal(rng, dim, w);
   double energy_start = mp_kinetic(mp_padded(dim), w) - *logp, energy = energy_start, logp_new = *logp, kinetic;
-  double *q = ends + 2 * stride, *g = q + stride;
-  memcpy(q, x, dim * sizeof *x);
-  memcpy(g, grad, dim * sizeof *x);
+  double *q = x, *g = grad;
+  if (dim % MP_LANES) { /* what is read in whole vectors has to be padded */
+    q = ends + 2 * stride, g = q + stride;
+    memcpy(q, x, dim * sizeof *x);
+    memcpy(g, grad, dim * sizeof *x);
+  }
   int status = MP_OK;
   int64_t step = 0;
   while (step < n_steps && status == MP_OK) {

@@ -49,7 +49,8 @@ MP_INLINE void mp_add_scaled(size_t dim, double factor, const double *x, const d
   for (size_t i = 0; i < dim; i += MP_LANES) mp_store8(out + i, mp_load8(x + i) + factor * mp_load8(y + i));
 }
 
-/* The metric with its diagonal S padded into `scratch`; a dense S stays where it is and `scratch` takes products. */
+/* The metric with its diagonal S padded into `scratch` where it needs to be; a dense S stays where it is and `scratch` takes
+ * products. */
 typedef struct mp_padded_metric {
   int dense;
   const double *scale;
@@ -58,6 +59,7 @@ typedef struct mp_padded_metric {
 
 MP_INLINE mp_padded_metric mp_pad_metric(size_t dim, const mp_tuning *tuning, double *scratch) {
   if (tuning->metric == MP_DENSE) return (mp_padded_metric){1, tuning->scale, scratch};
+  if (dim % MP_LANES == 0) return (mp_padded_metric){0, tuning->scale, scratch};
   memcpy(scratch, tuning->scale, dim * sizeof *scratch);
   return (mp_padded_metric){0, scratch, scratch};
 }

@@ -3,8 +3,7 @@
  * A block of rows goes through the whole network and back, small enough that what it leaves behind stays in the cache, so
  * memory is bounded whatever the number of rows. Convolutions are products with the matrix of their windows; between them
  * images lie channel by channel (see windows.h). An activation takes the place of what it is applied to: its slope follows
- * from its value. Blocks may be shared out among threads; sums of losses do not depend on how many, gradients are added up
- * part by part. The Hessian-vector product carries derivatives along (Pearlmutter 1994). */
+ * from its value. Blocks may be shared out among threads, which changes where sums are rounded and nothing else. The Hessian-vector product carries derivatives along (Pearlmutter 1994). */
 #include <math.h>
 #include <pthread.h>
 

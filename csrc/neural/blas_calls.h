@@ -46,13 +46,14 @@ static size_t work_size(const mp_network *network, int64_t n_rows) {
   return threads * (each + rounded((size_t)network->n_parameters * sizeof(real))) + rounded(blocks * sizeof(double));
 }
 
-/* Rows of a block: where the data have them, or gathered. */
+/* Rows of a block: where the data have them, or gathered: an activation runs over whole tiles, beyond the data. */
 static const real *block_inputs(const task *t, int64_t start, int64_t count) {
   int64_t width = t->network->n_inputs;
   const real *inputs = t->data->inputs;
-  if (!t->rows) return inputs + start * width;
+  const mp_layer *first = t->w.nodes[0].layer;
+  if (!t->rows && !(first && is_activation(first))) return inputs + start * width;
   for (int64_t i = 0; i < count; i++)
-    memcpy(t->w.inputs + i * width, inputs + t->rows[start + i] * width, (size_t)width * sizeof(real));
+    memcpy(t->w.inputs + i * width, inputs + row_at(t->rows, t->n, start + i) * width, (size_t)width * sizeof(real));
   return t->w.inputs;
 }
 

@@ -50,7 +50,7 @@ typedef struct mp_network {
   mp_gemm_fn gemm; /* Fortran sgemm or dgemm by dtype; NULL where the engine is MP_ENGINE_TILES */
   void (*set_blas_threads)(int); /* of the library behind gemm, NULL where it has no such function */
   int (*get_blas_threads)(void);
-  int32_t threads; /* of the BLAS engine in one call; its gradients round differently for each number */
+  int32_t threads; /* of the BLAS engine in one call; sums round differently for each number */
 } mp_network;
 
 /* n rows; the inputs stay in place, a memory map may stand behind them. */

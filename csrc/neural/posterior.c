@@ -3,40 +3,43 @@
 
 #include <math.h>
 
+#include "common/simd.h"
+
 /* x as the network's reals: itself, or a copy in single precision. */
-static const void *as_reals(const mp_posterior *p, size_t dim, const double *x, void *copy) {
+static MP_CLONES const void *as_reals(const mp_posterior *p, size_t dim, const double *x, void *copy) {
   if (p->network->dtype == MP_FLOAT64) return x;
   float *reals = copy;
   for (size_t i = 0; i < dim; i++) reals[i] = (float)x[i];
   return reals;
 }
 
-/* out = -reals; in double precision they may share their memory. */
-static void negated(const mp_posterior *p, size_t dim, const void *reals, double *out) {
-  if (p->network->dtype == MP_FLOAT64) {
-    const double *in = reals;
-    for (size_t i = 0; i < dim; i++) out[i] = -in[i];
-  } else {
-    const float *in = reals;
-    for (size_t i = 0; i < dim; i++) out[i] = -(double)in[i];
-  }
-}
-
 static void *reals_of(const mp_posterior *p, double *out, void *copy) {
   return p->network->dtype == MP_FLOAT64 ? (void *)out : copy;
 }
 
-/* out -= share * precision v, tensor by tensor; the sum of precision v_i^2. */
-static double add_prior(const mp_posterior *p, double share, const double *v, double *out) {
+/* out = -reals - share * precision v, tensor by tensor; returns the sum of precision v_i^2. Without reals: zeros in their place;
+ * without out: the sum alone. In double precision reals and out may be one array. */
+static MP_CLONES double with_prior(const mp_posterior *p, double share, const double *v, const void *reals,
+                                   double *out) {
+  const float *single = p->network->dtype == MP_FLOAT32 ? reals : NULL;
+  const double *twice = p->network->dtype == MP_FLOAT64 ? reals : NULL;
   double square = 0.0;
-  int64_t i = 0;
+  int64_t start = 0;
   for (int64_t tensor = 0; tensor < p->n_tensors; tensor++) {
-    double sum = 0.0, precision = p->precisions[tensor];
-    for (; i < p->ends[tensor]; i++) {
-      sum += v[i] * v[i];
-      if (out) out[i] -= share * precision * v[i];
-    }
-    square += precision * sum;
+    double sums[MP_LANES] = {0}, precision = p->precisions[tensor], slope = share * precision;
+    int64_t end = p->ends[tensor], i = start;
+    mp_v8 lanes = {0};
+    for (; i + MP_LANES <= end; i += MP_LANES) lanes += mp_load8(v + i) * mp_load8(v + i);
+    mp_store8(sums, lanes);
+    for (int64_t lane = 0; i < end; i++, lane++) sums[lane] += v[i] * v[i];
+    square += precision * mp_fold_lanes(sums);
+    if (out && single)
+      for (i = start; i < end; i++) out[i] = -(double)single[i] - slope * v[i];
+    else if (out && twice)
+      for (i = start; i < end; i++) out[i] = -twice[i] - slope * v[i];
+    else if (out)
+      for (i = start; i < end; i++) out[i] = -slope * v[i];
+    start = end;
   }
   return square;
 }
@@ -47,7 +50,7 @@ static int value(size_t dim, const double *x, double *logp, void *user_data) {
   if (p->data->n)
     mp_network_loss_sum(p->network, p->loss, as_reals(p, dim, x, p->parameters), p->data, NULL, p->data->n, INFINITY,
                         &losses, p->work);
-  *logp = p->log_norm - 0.5 * add_prior(p, 1.0, x, NULL) - losses;
+  *logp = p->log_norm - 0.5 * with_prior(p, 1.0, x, NULL, NULL) - losses;
   return 0;
 }
 
@@ -55,15 +58,13 @@ static int value(size_t dim, const double *x, double *logp, void *user_data) {
 static void part(const mp_posterior *p, const mp_data *data, double share, size_t dim, const double *x, double *grad,
                  double *logp) {
   double losses = 0.0;
+  void *gradient = NULL;
   if (data->n) {
-    void *gradient = reals_of(p, grad, p->gradient);
+    gradient = reals_of(p, grad, p->gradient);
     mp_network_loss_grad(p->network, p->loss, as_reals(p, dim, x, p->parameters), data, NULL, data->n, &losses,
                          gradient, p->work);
-    negated(p, dim, gradient, grad);
-  } else {
-    for (size_t i = 0; i < dim; i++) grad[i] = 0.0;
   }
-  *logp = share * (p->log_norm - 0.5 * add_prior(p, share, x, grad)) - losses;
+  *logp = share * (p->log_norm - 0.5 * with_prior(p, share, x, gradient, grad)) - losses;
 }
 
 static int logp_grad(size_t dim, const double *x, double *grad, double *logp, void *user_data) {
@@ -88,16 +89,14 @@ static int block(size_t dim, const double *x, size_t number, double *grad, doubl
 
 static int hvp(size_t dim, const double *x, const double *v, double *product, void *user_data) {
   mp_posterior *p = user_data;
+  void *reals = NULL;
   if (p->data->n) {
-    void *reals = reals_of(p, product, p->gradient);
+    reals = reals_of(p, product, p->gradient);
     int status = mp_network_loss_hvp(p->network, p->loss, as_reals(p, dim, x, p->parameters),
                                      as_reals(p, dim, v, p->vector), p->data, NULL, p->data->n, reals, p->work);
     if (status) return status;
-    negated(p, dim, reals, product);
-  } else {
-    for (size_t i = 0; i < dim; i++) product[i] = 0.0;
   }
-  add_prior(p, 1.0, v, product);
+  with_prior(p, 1.0, v, reals, product);
   return 0;
 }
 

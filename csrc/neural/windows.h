@@ -70,10 +70,12 @@ MP_INLINE int64_t pool_pairs(int64_t width, int64_t width_out, int32_t corner, c
          z = load_four(lower + 2 * x + 4);
     four a = __builtin_shuffle(u, v, even), b = __builtin_shuffle(u, v, odd);
     four c = __builtin_shuffle(w, z, even), d = __builtin_shuffle(w, z, odd);
-    four_integers right = b > a, right_below = d > c, at = even + (integer)(corner + 2 * x); /* a mask is -1 or 0 */
+    four_integers right = (b > a) | (b != b), right_below = (d > c) | (d != d),
+                  at = even + (integer)(corner + 2 * x); /* a mask is -1 or 0 */
     four first = (four)choose(right, (four_integers)b, (four_integers)a);
     four second = (four)choose(right_below, (four_integers)d, (four_integers)c);
-    four_integers below = second > first, place = choose(below, at + (integer)width - right_below, at - right);
+    four_integers below = (second > first) | (second != second),
+                  place = choose(below, at + (integer)width - right_below, at - right);
     four largest = (four)choose(below, (four_integers)second, (four_integers)first) + shift;
     four_places places = __builtin_convertvector(place, four_places);
     memcpy(out + x, &largest, sizeof largest);
@@ -99,7 +101,7 @@ static MP_CLONES void pool_windows(const mp_layer *layer, int64_t n, const real 
           for (int64_t i = 0; i < k; i++)
             for (int64_t j = 0; j < k; j++) {
               int32_t at = corner + (int32_t)(x * k + i * width + j);
-              if (plane[at] > plane[best]) best = at;
+              if (plane[at] > plane[best] || plane[at] != plane[at]) best = at;
             }
           out[x] = plane[best] + shift;
           winners[x] = best;

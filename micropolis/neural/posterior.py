@@ -45,8 +45,8 @@ class Posterior(Density):
     batches : int, optional
         Offer the rows in so many blocks of consecutive rows to `SplitHMC`.
     threads : int, default 1
-        Of one evaluation, for wide networks and convolutions; chains have threads of their own. Gradients round
-        differently for each number.
+        Of one evaluation, for wide networks and convolutions; chains have threads of their own. Sums round differently
+        for each number.
 
     Raises
     ------

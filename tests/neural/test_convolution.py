@@ -63,8 +63,8 @@ def test_gradient_and_product_agree_with_differences(name):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_any_number_of_threads_gives_the_same_sums(dtype):
-    """Values bit for bit; gradients are added up part by part, so their rounding differs."""
+def test_any_number_of_threads_gives_the_same_up_to_rounding(dtype):
+    """And the same number of threads the same bits."""
     net, x, y = build("two of each", dtype, 600)
     network, loss, data = net.bind(), as_loss("multiclass"), net.data(x, y)
     total, gradient = network.loss_grad(loss, net.parameters, data)

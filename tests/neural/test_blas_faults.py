@@ -1,0 +1,50 @@
+"""The BLAS engine reads nothing behind the caller's inputs, and pooling keeps a NaN."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from micropolis.neural import Conv2d, MaxPool2d, Sequential
+
+# inputs that end where readable memory ends: one element further kills the process
+BEYOND = """
+import ctypes
+import numpy as np
+from micropolis.neural import Linear, Sequential, Tanh
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+page = 4096
+base = libc.mmap(None, 2 * page, 3, 0x22, -1, 0)
+assert libc.mprotect(base + page, page, 0) == 0
+size = 3 * 8 * 8
+X = np.frombuffer((ctypes.c_char * size).from_address(base + page - size)).reshape(3, 8)
+net = Sequential(Tanh(), Linear(8, 2), engine="blas")
+data = net.data(X, [0, 1, 0], pack=False)
+assert data.inputs.ctypes.data == X.ctypes.data
+print(net.bind().forward(net.parameters, data).shape)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mmap and mprotect by their Linux constants")
+def test_an_activation_in_front_reads_no_further_than_the_data():
+    done = subprocess.run([sys.executable, "-c", BEYOND], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "(3, 2)\n"), done.stderr
+
+
+@pytest.mark.parametrize(("side", "size"), [(2, 2), (8, 2), (3, 3)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_pooling_keeps_a_nan_wherever_it_stands(dtype, side, size):
+    """Two channels overflow to infinity at one place and are subtracted: NaN there, numbers elsewhere."""
+    layers = Conv2d(1, 2, 1), Conv2d(2, 1, 1)
+    before = Sequential(*layers, input_shape=(1, side, side), dtype=dtype)
+    pooled = Sequential(*layers, MaxPool2d(size), input_shape=(1, side, side), dtype=dtype)
+    before.parameters = pooled.parameters = np.array([10, 10, 0, 0, 1, -1, 0], dtype)
+    for place in range(side * side):
+        x = np.ones((1, 1, side, side), dtype)
+        x.flat[place] = np.finfo(dtype).max
+        np.testing.assert_array_equal(np.flatnonzero(np.isnan(before(x))), [place])
+        assert np.isnan(pooled(x)).sum() == 1
