@@ -17,6 +17,7 @@ cdef extern from "micropolis/density.h" nogil:
     ctypedef int (*mp_hvp_fn)(size_t, const double *, const double *, double *, void *)
     ctypedef int (*mp_third_product_fn)(size_t, const double *, const double *, double *, void *)
     ctypedef int (*mp_batch_fn)(size_t, size_t, const double *, double *, double *, void *)
+    ctypedef int (*mp_block_fn)(size_t, const double *, size_t, double *, double *, void *)
     ctypedef struct mp_density:
         uint32_t version
         size_t dim
@@ -27,6 +28,8 @@ cdef extern from "micropolis/density.h" nogil:
         mp_hvp_fn hvp
         mp_third_product_fn third_product
         mp_batch_fn batch
+        mp_block_fn block
+        size_t n_blocks
     uint32_t MP_DENSITY_VERSION
     int mp_density_logp_grad(const mp_density *, const double *, double *, double *)
     int mp_density_value(const mp_density *, const double *, double *, double *)
@@ -78,8 +81,10 @@ cdef class CDensity:
         Held as long as this object lives.
     template : int
         Address of an mp_density whose functions are taken over.
-    logp_grad, value, hessian, hvp, third_product, batch : int
+    logp_grad, value, hessian, hvp, third_product, batch, block : int
         Addresses of single functions, over the template's.
+    n_blocks : int
+        Into how many terms `block` splits the log density; 0 for none.
     explain : callable, optional
         ``explain(x)`` -> the exception behind a fatal code at x (dim,), or None.
     """
@@ -89,7 +94,8 @@ cdef class CDensity:
 
     def __init__(self, size_t dim, *, uintptr_t user_data=0, object keep_alive=None, uintptr_t template=0,
                  uintptr_t logp_grad=0, uintptr_t value=0, uintptr_t hessian=0, uintptr_t hvp=0,
-                 uintptr_t third_product=0, uintptr_t batch=0, object explain=None):
+                 uintptr_t third_product=0, uintptr_t batch=0, uintptr_t block=0, size_t n_blocks=0,
+                 object explain=None):
         if template:
             self.c = (<mp_density *>template)[0]
         self.c.version = MP_DENSITY_VERSION
@@ -101,6 +107,8 @@ cdef class CDensity:
         if hvp: self.c.hvp = <mp_hvp_fn>hvp
         if third_product: self.c.third_product = <mp_third_product_fn>third_product
         if batch: self.c.batch = <mp_batch_fn>batch
+        if block: self.c.block = <mp_block_fn>block
+        self.c.n_blocks = n_blocks if self.c.block != NULL else 0
         if self.c.logp_grad == NULL:
             raise ValueError("a density needs logp_grad")
         self.keep_alive, self.explain = keep_alive, explain
@@ -158,6 +166,20 @@ cdef class CDensity:
                 logp[0] = -INFINITY
             out[:] = NAN
         return 0
+
+    @property
+    def n_blocks(self):
+        return self.c.n_blocks
+
+    def block(self, const double[::1] x, size_t number):
+        """Value and gradient (dim,) of term `number` at x (dim,); only where `n_blocks`."""
+        cdef double logp = NAN
+        out = np.empty(self.c.dim)
+        cdef double[::1] grad = out
+        if number >= self.c.n_blocks:
+            raise IndexError(f"block {number} of {self.c.n_blocks}")
+        self._settle(self.c.block(self.c.dim, &x[0], number, &grad[0], &logp, self.c.user_data), x, &logp, grad)
+        return logp, out
 
     def value(self, const double[:, ::1] x):
         """(n, dim) -> (n,)."""

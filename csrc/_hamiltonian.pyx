@@ -15,6 +15,14 @@ cdef extern from "hamiltonian/hmc.h" nogil:
     size_t mp_hmc_work_size(const void *, size_t)
     int mp_hmc_step(const void *, const mp_density *, bitgen_t *, mp_state *, double *, mp_info *)
 
+cdef extern from "hamiltonian/splitting.h" nogil:
+    ctypedef struct mp_splitting_options:
+        pass
+    ctypedef struct mp_splitting_info:
+        pass
+    size_t mp_splitting_work_size(const void *, size_t)
+    int mp_splitting_step(const void *, const mp_density *, bitgen_t *, mp_state *, double *, mp_info *)
+
 cdef extern from "hamiltonian/nuts.h" nogil:
     ctypedef struct mp_nuts_options:
         pass
@@ -41,6 +49,8 @@ def ascend(object density, int n_steps, double[::1] x):
 def kernels():
     """name -> (step, work size, bytes of options, bytes of info)."""
     return {
+        "splitting": (<uintptr_t>&mp_splitting_step, <uintptr_t>&mp_splitting_work_size, sizeof(mp_splitting_options),
+                      sizeof(mp_splitting_info)),
         "hmc": (<uintptr_t>&mp_hmc_step, <uintptr_t>&mp_hmc_work_size, sizeof(mp_hmc_options), sizeof(mp_hmc_info)),
         "nuts": (<uintptr_t>&mp_nuts_step, <uintptr_t>&mp_nuts_work_size, sizeof(mp_nuts_options), sizeof(mp_nuts_info)),
     }

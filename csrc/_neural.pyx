@@ -62,6 +62,11 @@ cdef extern from "neural/network.h" nogil:
     int mp_network_loss_hvp(const mp_network *, const mp_loss *, const void *, const void *, const mp_data *,
                             const int64_t *, int64_t, void *, void *)
 
+cdef extern from "neural/posterior.h" nogil:
+    ctypedef struct mp_density:
+        pass
+    const mp_density mp_posterior_first_order, mp_posterior_second_order
+
 KINDS = {"Linear": MP_LINEAR, "Conv2d": MP_CONV2D, "MaxPool2d": MP_MAX_POOL2D, "Flatten": MP_FLATTEN, "ReLU": MP_RELU,
          "Tanh": MP_TANH, "SELU": MP_SELU, "Sigmoid": MP_SIGMOID}
 LOSSES = {"multiclass": MP_MULTICLASS, "binary": MP_BINARY, "regression": MP_REGRESSION, "poisson": MP_POISSON,
@@ -225,6 +230,19 @@ cdef class CNetwork:
             mp_network_forward(&self.c, parameters, &data.c, numbers, n, outputs, scratch)
         return result
 
+    def predict(self, draws, CData data, result):
+        """Outputs (S, n, n_outputs) into `result` for parameters (S, n_parameters), both of the network's dtype."""
+        cdef int64_t n, s, many = len(draws), size = self.dtype.itemsize
+        self._rows(data, None, &n)
+        cdef char *parameters = <char *>checked("draws", draws, self.dtype, (many, self.c.n_parameters))
+        cdef char *outputs = <char *>checked("result", result, self.dtype, (many, n, self.c.n_outputs))
+        work = self.work(n)
+        cdef void *scratch = cnp.PyArray_DATA(<cnp.ndarray>work)
+        with nogil:
+            for s in range(many):
+                mp_network_forward(&self.c, parameters + s * self.c.n_parameters * size, &data.c, NULL, n,
+                                   outputs + s * n * self.c.n_outputs * size, scratch)
+
     def losses(self, CLoss loss, theta, CData data, rows=None):
         """Loss of every row, float64 (n,)."""
         cdef int64_t n
@@ -381,3 +399,8 @@ cdef class CLoss:
     @property
     def scale(self):
         return self.c.scale
+
+
+def posterior_templates():
+    """Addresses of the posterior's mp_density for losses without and with second derivatives."""
+    return <uintptr_t>&mp_posterior_first_order, <uintptr_t>&mp_posterior_second_order

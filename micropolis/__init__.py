@@ -59,6 +59,9 @@ _PUBLIC = {
     "MMH": "metropolis.minibatch",
     "HMC": "hamiltonian.hmc",
     "NUTS": "hamiltonian.nuts",
+    "SplitHMC": "hamiltonian.splitting",
+    "sample_model": "bayes",
+    "predict_model": "bayes",
 }
 _MODULES = ("densities", "errors", "kernels", "neural", "parameters", "data", "plots")
 

@@ -251,7 +251,7 @@ class _Run:
         self.draws, self.stats, self.warmup_stats = storage.allocate(
             shape, warmup, jobs[0].kernel.INFO, sink.dtype, sink.store
         )
-        threads = len(os.sched_getaffinity(0)) if plan["threads"] is None else plan["threads"]
+        threads = workers.available() if plan["threads"] is None else plan["threads"]
         serial = density.holds_gil or plan["backend"] == "python"
         self.workers = 1 if serial else min(threads, len(jobs))
         self.warm = [job for job in jobs if job.warm]

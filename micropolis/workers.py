@@ -15,6 +15,11 @@ _idle: dict[int, list[ThreadPoolExecutor]] = {}  # pools that no run holds, by t
 os.register_at_fork(after_in_child=_idle.clear)
 
 
+def available() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 @contextlib.contextmanager
 def pool(threads: int) -> Iterator[ThreadPoolExecutor]:
     """A pool of `threads` threads that no other run uses; an exception inside gives it up."""

@@ -15,14 +15,16 @@ import micropolis as mp
 
 DRAWS, BINS = 63, 16
 # kernel as a user would run it, and the steps between draws that leave hardly any correlation
+SPECIFIED = ("random_walk", "langevin", "hmc", "nuts", "splitting")
 CONFIGURATIONS = {
     "random_walk": (mp.RandomWalk(covariance="dense"), 60),
     "langevin": (mp.MALA(), 12),
     "hmc": (mp.HMC(0.1, 6, target_accept=0.8, jitter=0.5), 4),
+    "splitting": (mp.SplitHMC(0.1, 6, target_accept=0.8, jitter=0.5), 4),
     "nuts": (mp.NUTS(), 2),
     "nuts dense": (mp.NUTS(metric="dense"), 2),
     "nuts unit": (mp.NUTS(metric="unit"), 2),
-    **{name: (cls(), 10) for name, cls in KERNELS.items() if name not in ("random_walk", "langevin", "hmc", "nuts")},
+    **{name: (cls(), 10) for name, cls in KERNELS.items() if name not in SPECIFIED},
 }
 
 

@@ -103,8 +103,10 @@ def assert_same_chain(a, b):
     assert repr(a.rng_states) == repr(b.rng_states)
 
 
-def test_every_kernel_has_a_twin():
-    assert {make(2).name for _, make in CASES.values()} == set(KERNELS)
+def test_every_readable_kernel_has_a_twin():
+    """SplitHMC is there for networks, which have no readable source: its reference is NumPy."""
+    readable = {name for name, cls in KERNELS.items() if cls.make_step is not None}
+    assert {make(2).name for _, make in CASES.values()} == readable == set(KERNELS) - {"splitting"}
 
 
 @pytest.mark.parametrize(("name", "dim"), RUNS)

@@ -16,6 +16,9 @@ _PUBLIC = {
     "SELU": "layers",
     "Sigmoid": "layers",
     "Sequential": "network",
+    "Posterior": "posterior",
+    "Adam": "optimizers",
+    "SGD": "optimizers",
 }
 
 __all__ = [*_PUBLIC]

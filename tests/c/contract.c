@@ -3,6 +3,7 @@
  * contract KERNEL N S0 S1 S2 S3: N draws of the kernel from (0.5, -0.25), with an SFC64 generator in state S0..S3. */
 #include <hamiltonian/hmc.h>
 #include <hamiltonian/nuts.h>
+#include <hamiltonian/splitting.h>
 #include <metropolis/langevin.h>
 #include <metropolis/random_walk.h>
 #include <common/chain.h>
@@ -49,6 +50,7 @@ int main(int argc, char **argv) {
   mp_tuning tuning = {0.4, MP_DIAGONAL, scale};
   mp_nuts_options nuts = {tuning, 10};
   mp_hmc_options hmc = {tuning, 5, 0.5};
+  mp_splitting_options splitting = {tuning, 5, 0.5, 0};
   mp_langevin_options langevin = {tuning};
   mp_random_walk_options random_walk = {tuning, &temperature, 1};
 
@@ -63,6 +65,9 @@ int main(int argc, char **argv) {
     work_size = mp_nuts_work_size;
   } else if (!strcmp(argv[1], "hmc")) {
     chain.step = mp_hmc_step, chain.options = &hmc, chain.info_size = sizeof(mp_hmc_info), work_size = mp_hmc_work_size;
+  } else if (!strcmp(argv[1], "splitting")) {
+    chain.step = mp_splitting_step, chain.options = &splitting, chain.info_size = sizeof(mp_splitting_info);
+    work_size = mp_splitting_work_size;
   } else if (!strcmp(argv[1], "langevin")) {
     chain.step = mp_langevin_step, chain.options = &langevin, chain.info_size = sizeof(mp_langevin_info);
     work_size = mp_langevin_work_size;

@@ -7,6 +7,7 @@
 #include <densities/densities.h>
 #include <hamiltonian/hmc.h>
 #include <hamiltonian/nuts.h>
+#include <hamiltonian/splitting.h>
 #include <math.h>
 #include <metropolis/langevin.h>
 #include <metropolis/random_walk.h>
@@ -105,15 +106,25 @@ static int normal(size_t dim, const double *x, double *grad, double *logp, void 
   return 0;
 }
 
+/* Three equal blocks of `whole`. */
+static const mp_density *whole;
+static int third(size_t dim, const double *x, size_t block, double *grad, double *logp, void *user_data) {
+  (void)block;
+  int code = whole->logp_grad(dim, x, grad, logp, user_data);
+  for (size_t i = 0; i < dim; i++) grad[i] /= 3.0;
+  *logp /= 3.0;
+  return code;
+}
+
 /* -- one chain -------------------------------------------------------------------------------------------------- */
 
-enum kernel { RANDOM_WALK, LANGEVIN, HMC, NUTS, N_KERNELS };
-static const char *const kernel_names[] = {"random_walk", "langevin", "hmc", "nuts"};
-static const mp_step_fn steps[] = {mp_random_walk_step, mp_langevin_step, mp_hmc_step, mp_nuts_step};
+enum kernel { RANDOM_WALK, LANGEVIN, HMC, NUTS, SPLITTING, N_KERNELS };
+static const char *const kernel_names[] = {"random_walk", "langevin", "hmc", "nuts", "splitting"};
+static const mp_step_fn steps[] = {mp_random_walk_step, mp_langevin_step, mp_hmc_step, mp_nuts_step, mp_splitting_step};
 static const mp_work_size_fn work_sizes[] = {mp_random_walk_work_size, mp_langevin_work_size, mp_hmc_work_size,
-                                             mp_nuts_work_size};
+                                             mp_nuts_work_size, mp_splitting_work_size};
 static const size_t info_sizes[] = {sizeof(mp_random_walk_info), sizeof(mp_langevin_info), sizeof(mp_hmc_info),
-                                    sizeof(mp_nuts_info)};
+                                    sizeof(mp_nuts_info), sizeof(mp_splitting_info)};
 
 typedef union {
   mp_tuning tuning;
@@ -121,6 +132,7 @@ typedef union {
   mp_langevin_options langevin;
   mp_hmc_options hmc;
   mp_nuts_options nuts;
+  mp_splitting_options splitting;
 } options;
 
 /* -1: no warm-up */
@@ -129,7 +141,7 @@ static mp_adaptation rule_for(enum kernel kernel, int metric_rule, int64_t n_war
   int dense = metric_rule == MP_METRIC_DENSE || metric_rule == MP_METRIC_COVARIANCE;
   rule.step_rule = kernel == RANDOM_WALK ? MP_STEP_ROBBINS_MONRO : MP_STEP_DUAL_AVERAGING;
   rule.metric_rule = metric_rule;
-  rule.find_step = kernel != RANDOM_WALK;
+  rule.find_step = kernel != RANDOM_WALK && kernel != SPLITTING;
   rule.target = kernel == RANDOM_WALK ? 0.3 : 0.8;
   rule.accept_offset = offsetof(mp_info, accept_prob);
   rule.n_warmup = n_warmup;
@@ -178,6 +190,14 @@ static int run(enum kernel kernel, const mp_density *density, int metric, int me
   if (kernel == RANDOM_WALK) o.random_walk.temperatures = temperatures, o.random_walk.n_temperatures = 3;
   if (kernel == HMC) o.hmc.n_steps = 5, o.hmc.jitter = 0.6;
   if (kernel == NUTS) o.nuts.max_depth = 6;
+  mp_density blocked = *density;
+  if (kernel == SPLITTING) {
+    o.splitting.n_steps = 5, o.splitting.jitter = 0.6, o.splitting.shuffled = 1;
+    whole = density;
+    blocked.block = third;
+    blocked.n_blocks = 3;
+    density = &blocked;
+  }
 
   void *buffers[] = {x, &logp, kernel == RANDOM_WALK ? (void *)&count : grad};
   mp_chain chain = {0};

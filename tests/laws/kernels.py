@@ -49,6 +49,10 @@ _OPTIONS: dict[str, dict[str, Callable[[int], Kernel]]] = {
         "jitter, diagonal": lambda dim: mp.HMC(0.25, 6, inverse_mass=spread(dim), jitter=0.9),
         "dense": lambda dim: mp.HMC(0.3, 5, inverse_mass=covariance(dim, 8)),
     },
+    "splitting": {
+        "one block, unit": lambda dim: mp.SplitHMC(0.35, 5),
+        "one block, dense": lambda dim: mp.SplitHMC(0.3, 5, inverse_mass=covariance(dim, 8), jitter=0.5),
+    },
     "nuts": {
         "unit": lambda dim: mp.NUTS(step_size=0.4),
         "diagonal": lambda dim: mp.NUTS(step_size=0.5, inverse_mass=spread(dim)),
@@ -69,7 +73,7 @@ EXAMPLES: dict[str, Callable[[int], Kernel]] = {
 # the first option set of every kernel
 ONE_EACH = {name: next(make for label, make in EXAMPLES.items() if label.startswith(name)) for name in KERNELS}
 # kernels whose `accepted` is one decision of probability `accept_prob`
-METROPOLIS = tuple(name for name in ("random_walk", "langevin", "hmc") if name in KERNELS)
+METROPOLIS = tuple(name for name in ("random_walk", "langevin", "hmc", "splitting") if name in KERNELS)
 WITH_GRADIENT = tuple(name for name, cls in KERNELS.items() if any(b.name == "grad" for b in cls.BUFFERS))
 
 

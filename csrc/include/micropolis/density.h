@@ -31,6 +31,9 @@ typedef int (*mp_third_product_fn)(size_t dim, const double *x, const double *m,
 /* n points at once: x[n * dim] -> grad[n * dim] and logp[n] */
 typedef int (*mp_batch_fn)(size_t n, size_t dim, const double *x, double *grad, double *logp, void *user_data);
 
+/* One of `n_blocks` terms whose sum is the log density, with its gradient: a posterior with its data in blocks */
+typedef int (*mp_block_fn)(size_t dim, const double *x, size_t block, double *grad, double *logp, void *user_data);
+
 typedef struct mp_density {
   uint32_t version; /* MP_DENSITY_VERSION of the writer */
   size_t dim;
@@ -41,6 +44,8 @@ typedef struct mp_density {
   mp_hvp_fn hvp;
   mp_third_product_fn third_product;
   mp_batch_fn batch;
+  mp_block_fn block;
+  size_t n_blocks; /* 0 without `block` */
 } mp_density;
 
 /* Value and gradient, NaN when the function leaves `logp` unset (a cfunc that throws does). */

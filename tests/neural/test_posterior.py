@@ -1,0 +1,158 @@
+"""A network's posterior as a density: against NumPy, central differences and the prior."""
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+from laws.kernels import run
+
+import micropolis as mp
+from micropolis.errors import InputError, InputTypeError
+from micropolis.neural import Linear, Posterior, ReLU, Sequential, Tanh, losses
+
+RNG = np.random.default_rng(8)
+X = RNG.standard_normal((101, 3))
+TARGETS = {
+    "multiclass": RNG.integers(0, 2, 101),
+    "binary": RNG.integers(0, 2, (101, 2)),
+    "regression": RNG.standard_normal((101, 2)),
+    "poisson": RNG.poisson(2.0, (101, 2)),
+}
+TAU = [0.5, 1.0, 2.0, 3.0]
+
+
+def posterior(loss, dtype="float64", **options):
+    net = Sequential(Linear(3, 5), Tanh(), Linear(5, 2), seed=1, dtype=dtype)
+    return Posterior(net, X, TARGETS[loss], **{"loss": loss, "tau": TAU, "tau_out": 3.0, **options})
+
+
+@pytest.mark.parametrize("loss", list(TARGETS))
+def test_value_is_likelihood_times_prior(loss):
+    """The sum over the rows, not their mean, with every normaliser."""
+    p = posterior(loss)
+    theta = np.random.default_rng(2).standard_normal(p.dim)
+    net = p.net.copy()
+    net.parameters = theta
+    expected = -losses.reference(loss, net.reference(X), TARGETS[loss], 3.0)[0].sum()
+    for tau, view in zip(TAU, net.named_parameters().values(), strict=True):
+        expected += 0.5 * view.size * math.log(tau / (2 * math.pi)) - 0.5 * tau * np.sum(view**2)
+    assert p(theta) == pytest.approx(expected, rel=1e-12)
+    likelihood = -net.losses(X, TARGETS[loss], loss, scale=3.0).sum()
+    assert p.log_likelihood(theta) == pytest.approx(likelihood, rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("loss", list(TARGETS))
+def test_derivatives_agree_with_differences(loss, dtype):
+    p = posterior(loss, dtype)
+    theta = 0.5 * np.random.default_rng(2).standard_normal(p.dim)
+    exact = posterior(loss)  # differences of a float32 value would be noise
+    h = 1e-5
+    differences = [(exact(theta + h * e) - exact(theta - h * e)) / (2 * h) for e in np.eye(p.dim)]
+    tolerance = {"float64": 1e-7, "float32": 1e-4}[dtype] * max(1, np.abs(differences).max())
+    logp, gradient = p.value_and_grad(theta)
+    assert logp == pytest.approx(exact(theta), rel=1e-5 if dtype == "float32" else 1e-13)
+    np.testing.assert_allclose(gradient, differences, atol=tolerance)
+    hessian = p.hessian(theta)
+    slopes = (exact.grad(theta + h * np.eye(p.dim)) - exact.grad(theta - h * np.eye(p.dim))) / (2 * h)
+    np.testing.assert_allclose(hessian, slopes, atol=10 * tolerance)
+    v = np.random.default_rng(3).standard_normal(p.dim)
+    np.testing.assert_allclose(p.hvp(theta, v), hessian @ v, atol=10 * tolerance * np.abs(v).sum())
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("batches", [1, 4, 101])
+def test_blocks_sum_to_the_whole(batches, dtype):
+    p = posterior("multiclass", dtype, batches=batches)
+    theta = np.random.default_rng(2).standard_normal(p.dim)
+    handle = p._c
+    assert handle.n_blocks == batches
+    parts = [handle.block(theta, m) for m in range(batches)]
+    logp, gradient = p.value_and_grad(theta)
+    tolerance = 1e-12 if dtype == "float64" else 1e-5
+    assert sum(part[0] for part in parts) == pytest.approx(logp, rel=tolerance)
+    np.testing.assert_allclose(sum(part[1] for part in parts), gradient, atol=tolerance * 1000)
+
+
+def test_without_data_it_is_the_prior():
+    """Means and variances of 24 coordinates within 6 standard errors: by chance 5e-8."""
+    net = Sequential(Linear(3, 4), Tanh(), Linear(4, 2), seed=0)
+    p = Posterior(net, None, tau=TAU)
+    trace = run(p, mp.HMC(0.3, 8, jitter=0.5), draws=3000, warmup=100, chains=4, seed=4, init=net.parameters)
+    draws = trace.draws.reshape(-1, p.dim)
+    sizes = [math.prod(shape) for _, shape in net.layout.values()]
+    variance = 1 / np.repeat(TAU, sizes)
+    for values, truth in ((draws, 0 * variance), (draws**2, variance)):
+        batches = values.reshape(60, -1, p.dim).mean(axis=1)
+        assert np.all(np.abs(values.mean(axis=0) - truth) < 6 * batches.std(axis=0, ddof=1) / np.sqrt(60))
+
+
+def test_names_say_where_a_parameter_stands():
+    p = posterior("binary")
+    assert p.names[0] == "0.weight[0,0]"
+    assert p.names[-1] == "2.bias[1]"
+    assert p.names[4] == "0.weight[1,1]"
+    assert len(set(p.names)) == p.dim
+
+
+def test_it_pickles_and_leaves_the_network_alone():
+    net = Sequential(Linear(3, 2), seed=1)
+    before = net.parameters.copy()
+    p = Posterior(net, X, TARGETS["multiclass"], tau=2.0)
+    theta = np.ones(p.dim)
+    assert pickle.loads(pickle.dumps(p))(theta) == p(theta)
+    run(p, mp.NUTS(), draws=5, warmup=5, chains=1, seed=1)
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+def test_chains_in_threads_are_the_same_as_one_by_one():
+    p = posterior("multiclass")
+    options = {"draws": 50, "warmup": 20, "chains": 4, "seed": 9, "init": p.net.parameters}
+    one, four = (run(p, mp.HMC(0.05, 5), threads=threads, **options) for threads in (1, 4))
+    np.testing.assert_array_equal(one.draws, four.draws)
+
+
+def test_a_memory_map_is_read_in_place(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, X)
+    mapped = np.load(path, mmap_mode="r")
+    net = Sequential(Linear(3, 4), ReLU(), Linear(4, 2), seed=0)
+    p = Posterior(net, mapped, TARGETS["multiclass"])
+    assert np.shares_memory(p._inputs, mapped)
+    theta = np.random.default_rng(1).standard_normal(p.dim)
+    assert p(theta) == Posterior(net, X, TARGETS["multiclass"])(theta)
+
+
+def test_overflow_is_a_rejection_that_is_counted():
+    net = Sequential(Linear(3, 2), seed=0, dtype="float32")
+    p = Posterior(net, 1e30 * X, TARGETS["multiclass"], tau=1e-12)
+    assert not np.isfinite(p(np.full(p.dim, 1e20)))
+    trace = run(
+        p, mp.RandomWalk(scale=1e25, target_accept=None), draws=20, warmup=0, chains=1, seed=1, init=np.zeros(p.dim)
+    )
+    assert np.all(trace.stats["divergent"])
+    np.testing.assert_array_equal(trace.draws, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"y": [0, 1]}, InputError, r"y: expected shape \(101,\)"),
+        ({"y": np.full(101, 2)}, InputError, "labels in 0..1"),
+        ({"x": np.where(X > 2, np.nan, X)}, InputError, "X: expected finite"),
+        ({"x": X[:, :2]}, InputError, "X: expected shape"),
+        ({"y": None}, InputError, "both x and y or neither"),
+        ({"tau": 0.0}, InputError, "tau: expected positive"),
+        ({"tau": [1.0, 2.0]}, InputError, "tau: expected a number or 4"),
+        ({"tau_out": -1.0}, InputError, "tau_out"),
+        ({"batches": 102}, InputError, "batches"),
+        ({"loss": "huber"}, InputError, "loss"),
+        ({"net": "net"}, InputTypeError, "net: expected a Sequential"),
+    ],
+)
+def test_bad_input_is_named(change, error, message):
+    net = Sequential(Linear(3, 5), Tanh(), Linear(5, 2))
+    arguments = {"net": net, "x": X, "y": TARGETS["multiclass"], **change}
+    with pytest.raises(error, match=message):
+        Posterior(**arguments)

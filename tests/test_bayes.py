@@ -1,0 +1,151 @@
+"""sample_model and predict_model: posteriors of networks from end to end."""
+
+import numpy as np
+import pytest
+from laws.kernels import assert_same_run, resume, run
+
+import micropolis as mp
+from micropolis.errors import InputError, InputTypeError
+from micropolis.neural import Linear, Posterior, ReLU, Sequential, losses
+
+RNG = np.random.default_rng(4)
+X = RNG.standard_normal((20, 2))
+Y = X @ [1.0, -2.0] + 0.5 + 0.4 * RNG.standard_normal(20)
+LABELS = (X[:, 0] > 0).astype(int)
+QUIET = {"progress": False}
+
+
+def exact():
+    """Mean and covariance of Bayesian linear regression, tau = 1, tau_out = 6."""
+    design = np.column_stack([X, np.ones(20)])
+    cov = np.linalg.inv(6.0 * design.T @ design + np.eye(3))
+    return cov @ (6.0 * design.T @ Y), cov
+
+
+@pytest.mark.filterwarnings("ignore::micropolis.errors.SamplingWarning")
+@pytest.mark.parametrize(
+    ("kernel", "batches"),
+    [
+        (mp.NUTS(), None),
+        (None, None),
+        (mp.HMC(0.1, 8, jitter=0.5), None),
+        (mp.HMC(0.1, 8, jitter=0.5), 4),
+        (mp.SplitHMC(0.1, 8, jitter=0.5, order="randomised"), 5),
+        (mp.RandomWalk(scale=0.1), None),
+    ],
+    ids=["nuts", "default", "hmc", "hmc in batches", "split", "random walk"],
+)
+def test_linear_regression_has_its_exact_posterior(kernel, batches):
+    """Every mean and second moment within 6 standard errors by batch means; 54 numbers, by chance 1e-7."""
+    mean, cov = exact()
+    draws = 20_000 if isinstance(kernel, mp.RandomWalk) else 3000
+    net = Sequential(Linear(2, 1), seed=0)
+    trace = mp.sample_model(net, X, Y, kernel=kernel, draws=draws, warmup=1000, chains=4, seed=7, loss="regression",
+                            tau=1.0, tau_out=6.0, batches=batches, **QUIET)  # fmt: skip
+    deviation = trace.draws.reshape(-1, 3) - mean
+    for i in range(3):
+        for j in range(i + 1):
+            product = (deviation[:, i] * deviation[:, j]).reshape(50, -1).mean(axis=1)
+            assert abs(product.mean() - cov[i, j]) < 6 * product.std(ddof=1) / np.sqrt(50)
+    blocks = deviation.reshape(50, -1, 3).mean(axis=1)
+    assert np.all(np.abs(blocks.mean(axis=0)) < 6 * blocks.std(axis=0, ddof=1) / np.sqrt(50))
+
+
+def test_predictions_are_those_of_the_network():
+    net = Sequential(Linear(2, 4), ReLU(), Linear(4, 2), seed=3, dtype="float32")
+    trace = run(Posterior(net, X, LABELS), mp.HMC(0.05, 3), draws=20, warmup=0, chains=2, seed=1, init=net.parameters)
+    for threads in (1, 3):
+        predictions, logp = mp.predict_model(net, trace, X, LABELS, threads=threads)
+        assert predictions.shape == (40, 20, 2)
+        assert predictions.dtype == np.float32
+        assert logp is not None
+        other = net.copy()
+        for s, theta in enumerate(trace.draws.reshape(-1, net.n_parameters)):
+            other.parameters = theta
+            np.testing.assert_array_equal(predictions[s], other(X))
+            assert logp[s] == pytest.approx(-other.losses(X, LABELS).sum(), rel=1e-5)
+
+
+def test_log_probabilities_of_every_loss():
+    rng = np.random.default_rng(2)
+    draws = rng.standard_normal((5, 6))
+    net = Sequential(Linear(2, 2), seed=0)
+    targets = {
+        "regression": rng.standard_normal((20, 2)),
+        "poisson": rng.poisson(1, (20, 2)),
+        "binary": rng.integers(0, 2, (20, 2)),
+    }
+    for loss, y in targets.items():
+        predictions, logp = mp.predict_model(net, draws, X, y, loss=loss, tau_out=2.0)
+        expected = [-losses.reference(loss, outputs, y, 2.0)[0].sum() for outputs in predictions]
+        np.testing.assert_allclose(logp, expected)
+    assert mp.predict_model(net, draws, X)[1] is None
+
+
+def test_a_rejected_first_draw_stays_at_the_start():
+    """A peer threw the chain back to zero; steps this long are never accepted."""
+    net = Sequential(Linear(2, 2), seed=5)
+    trace = run(
+        Posterior(net, X, LABELS, tau=1e-4), mp.HMC(1e3, 3), draws=5, warmup=0, chains=1, seed=1, init=net.parameters
+    )
+    np.testing.assert_array_equal(trace.draws[0], np.tile(net.parameters, (5, 1)))
+
+
+@pytest.mark.filterwarnings("ignore::micropolis.errors.SamplingWarning")
+def test_chains_begin_at_the_network_and_draws_have_its_dtype():
+    net = Sequential(Linear(2, 2), seed=5, dtype="float32")
+    trace = mp.sample_model(net, X, LABELS, kernel=mp.HMC(1e3, 1), draws=1, warmup=0, chains=3, seed=1, **QUIET)
+    np.testing.assert_array_equal(trace.draws[:, 0], np.tile(net.parameters, (3, 1)))
+    assert trace.draws.dtype == np.float32
+    assert trace.names[0] == "0.weight[0,0]"
+
+
+def test_a_run_goes_on_bit_for_bit(tmp_path):
+    net = Sequential(Linear(2, 3), ReLU(), Linear(3, 2), seed=0)
+    density, kernel = Posterior(net, X, LABELS, batches=3), mp.SplitHMC(0.05, 3, target_accept=0.8)
+    options = {"warmup": 30, "chains": 2, "seed": 4, "init": net.parameters}
+    whole = run(density, kernel, draws=40, **options)
+    first = run(density, kernel, draws=15, **options)
+    first.save(tmp_path / "first.npz")
+    rest = resume(mp.Trace.load(tmp_path / "first.npz"), draws=25, density=density)
+    assert_same_run(whole, rest, slice(15, None))
+
+
+def test_a_user_loss_is_a_likelihood():
+    """A Gaussian loss written by hand: the same chain as "regression" up to rounding of its constant."""
+
+    def gaussian(output, target, gradient):
+        total = 0.0
+        for k in range(output.size):
+            gradient[k] = 6.0 * (output[k] - target[k])
+            total += 0.5 * 6.0 * (output[k] - target[k]) ** 2
+        return total
+
+    net = Sequential(Linear(2, 1), seed=0)
+    options = {"kernel": mp.HMC(0.05, 5), "draws": 10, "warmup": 0, "chains": 1, "seed": 3, **QUIET}
+    with pytest.warns(mp.errors.SamplingWarning):
+        mine = mp.sample_model(net, X, Y, loss=gaussian, **options)
+    with pytest.warns(mp.errors.SamplingWarning):
+        named = mp.sample_model(net, X, Y, loss="regression", tau_out=6.0, **options)
+    np.testing.assert_allclose(mine.draws, named.draws, rtol=1e-8)
+    logp = mp.predict_model(net, mine, X, Y, loss=gaussian)[1]
+    reference = mp.predict_model(net, named, X, Y, loss="regression", tau_out=6.0)[1]
+    assert logp is not None
+    np.testing.assert_allclose(np.diff(logp), np.diff(reference), rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda net: mp.sample_model(net, X, LABELS, batches=2), InputError, "batches: expected None, or an HMC"),
+        (lambda net: mp.sample_model(net, X, LABELS[:3]), InputError, r"y: expected shape \(20,\)"),
+        (lambda net: mp.sample_model("net", X, LABELS), InputTypeError, "net"),
+        (lambda net: mp.predict_model(net, np.zeros((2, 5)), X), InputError, "trace: expected draws of 6 parameters"),
+        (lambda net: mp.predict_model(net, np.zeros((2, 6)), X[:, :1]), InputError, "X: expected shape"),
+        (lambda net: mp.predict_model(net, np.zeros((2, 6)), X, LABELS + 2), InputError, "labels in 0..1"),
+        (lambda net: mp.predict_model(net, np.zeros((2, 6)), X, threads=0), InputError, "threads"),
+    ],
+)
+def test_bad_input_is_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call(Sequential(Linear(2, 2), seed=0))
