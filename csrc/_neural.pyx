@@ -212,7 +212,7 @@ cdef class CNetwork:
         if rows is None:
             n[0] = data.c.n
             return NULL
-        cdef const int64_t *numbers = <const int64_t *>checked("rows", rows, np.int64, (len(rows),))
+        cdef const int64_t *numbers = <const int64_t *>checked("rows", rows, np.int64, (np.size(rows),))
         n[0] = len(rows)
         if n[0] and not (0 <= rows.min() and rows.max() < data.c.n):
             raise InputError(f"rows: expected numbers in 0..{data.c.n - 1}, got {rows.min()}..{rows.max()}")
@@ -322,7 +322,7 @@ cdef class CData:
     def __init__(self, CNetwork network, inputs, labels=None, targets=None, bint pack=True):
         self.c_inputs, self.c_outputs, self.dtype = network.c.n_inputs, network.c.n_outputs, network.dtype
         self.inputs, self.labels, self.targets = inputs, labels, targets
-        self.c.n = len(inputs)
+        self.c.n = len(inputs) if np.ndim(inputs) else 0
         self.c.inputs = checked("inputs", inputs, network.dtype, (self.c.n, network.c.n_inputs))
         if labels is not None:
             self.c.labels = <const int64_t *>checked("labels", labels, np.int64, (self.c.n,))

@@ -1,7 +1,7 @@
 /* The engine that a network names does the work. */
 #include "neural/network.h"
 
-#include <string.h>
+#include "common/simd.h"
 
 enum { TILE = 64 }; /* as in reals.h */
 
@@ -48,13 +48,16 @@ size_t mp_network_packed_size(const mp_network *network, int64_t n) {
   return (size_t)((n + TILE - 1) / TILE * TILE * network->n_inputs) * real_size(network);
 }
 
-/* [tiles][n_inputs][TILE], the last row repeated to the end of its tile */
-void mp_network_pack(const mp_network *network, int64_t n, const void *inputs, void *tiles) {
-  size_t size = real_size(network), width = (size_t)network->n_inputs;
-  char *to = tiles;
-  if (network->engine == MP_ENGINE_BLAS) return;
+/* [tiles][n_inputs][TILE] of reals of `size` bytes, the last row repeated to the end of its tile */
+MP_INLINE void pack(const size_t size, int64_t width, int64_t n, const char *inputs, char *tiles) {
   for (int64_t start = 0; start < n; start += TILE)
-    for (size_t j = 0; j < width; j++)
-      for (int64_t i = start; i < start + TILE; i++, to += size)
-        memcpy(to, (const char *)inputs + ((size_t)(i < n ? i : n - 1) * width + j) * size, size);
+    for (int64_t j = 0; j < width; j++)
+      for (int64_t i = start; i < start + TILE; i++, tiles += size)
+        memcpy(tiles, inputs + (size_t)((i < n ? i : n - 1) * width + j) * size, size);
+}
+
+void mp_network_pack(const mp_network *network, int64_t n, const void *inputs, void *tiles) {
+  if (network->engine == MP_ENGINE_BLAS) return;
+  if (network->dtype == MP_FLOAT32) pack(sizeof(float), network->n_inputs, n, inputs, tiles);
+  else pack(sizeof(double), network->n_inputs, n, inputs, tiles);
 }

@@ -82,7 +82,8 @@ size_t mp_network_work_size(const mp_network *network, int64_t n_rows);
 size_t mp_network_packed_size(const mp_network *network, int64_t n);
 void mp_network_pack(const mp_network *network, int64_t n, const void *inputs, void *tiles);
 
-/* In all of these: rows[n] are indices into the data, NULL for rows 0 .. n - 1 in order. */
+/* In all of these: rows[n] are indices into the data, NULL for rows 0 .. n - 1 in order. Packed data, data that are not, and
+ * rows 0 .. n - 1 written out give the same bits; so do the sums of loss_sum (INFINITY) and loss_grad. */
 
 /* outputs [n][n_outputs], of the network's dtype */
 void mp_network_forward(const mp_network *network, const void *theta, const mp_data *data, const int64_t *rows,

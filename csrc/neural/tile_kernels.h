@@ -3,126 +3,66 @@
 #define MICROPOLIS_TILE_KERNELS_H
 
 #include "neural/reals.h"
+#ifdef MP_HAVE_TARGET_CLONES
+#include <immintrin.h>
+#endif
 
-enum { MOST_UNITS = 6, GROUP = 4 }; /* 6 units x 4 vectors: 24 sums, 4 inputs and a weight in 32 registers */
+/* Products, for the vectors of each instruction set: blocks of sums as large as its registers hold. A vector wider than
+ * the machine's would be taken apart and its pieces kept in memory. */
+#define PRODUCT(name) name##_16
+#define PRODUCT_BYTES 16
+#define PRODUCT_TARGET
+#define PRODUCT_RELU(y) ((vector_16)((mask_16)y & ~(y < (real)0)))
+typedef integer mask_16 __attribute__((vector_size(16)));
+enum { MOST_UNITS_16 = 6, GROUP_16 = 2, OUTER_16 = 2 };
+#include "neural/tile_products.h"
 
-/* out_u (+)= bias_u + sum_i w[u][i] x_i for `units` units and one group of vectors; w[u][i] = w[u * across + i * along] */
-MP_INLINE void product_block(const int units, int64_t n_in, const real *w, int64_t across, int64_t along,
-                             const real *bias, const real *x, real *out, int accumulate, int relu) {
-  vreal sum[MOST_UNITS][GROUP];
-  if (accumulate) {
-#pragma GCC unroll 6
-    for (int u = 0; u < units; u++)
-#pragma GCC unroll 4
-      for (int v = 0; v < GROUP; v++) sum[u][v] = load(out + u * TILE + v * LANES);
-  } else if (bias) {
-#pragma GCC unroll 6
-    for (int u = 0; u < units; u++)
-#pragma GCC unroll 4
-      for (int v = 0; v < GROUP; v++) sum[u][v] = (vreal){0} + bias[u];
-  } else {
-#pragma GCC unroll 6
-    for (int u = 0; u < units; u++)
-#pragma GCC unroll 4
-      for (int v = 0; v < GROUP; v++) sum[u][v] = (vreal){0};
-  }
-  for (int64_t i = 0; i < n_in; i++) {
-    vreal in[GROUP];
-#pragma GCC unroll 4
-    for (int v = 0; v < GROUP; v++) in[v] = load(x + i * TILE + v * LANES);
-#pragma GCC unroll 6
-    for (int u = 0; u < units; u++) {
-      real weight = w[u * across + i * along];
-#pragma GCC unroll 4
-      for (int v = 0; v < GROUP; v++) sum[u][v] += weight * in[v];
-    }
-  }
-#pragma GCC unroll 6
-  for (int u = 0; u < units; u++)
-#pragma GCC unroll 4
-    for (int v = 0; v < GROUP; v++) store(out + u * TILE + v * LANES, relu ? positive_part(sum[u][v]) : sum[u][v]);
-}
+#ifdef MP_HAVE_TARGET_CLONES
+/* The maximum that keeps the second operand where one is NaN: C has no expression for it that becomes one instruction. */
+#ifdef MP_SINGLE
+#define RELU_32(y) ((vector_32)_mm256_max_ps(_mm256_setzero_ps(), (__m256)(y)))
+#define RELU_64(y) ((vector_64)_mm512_max_ps(_mm512_setzero_ps(), (__m512)(y)))
+#else
+#define RELU_32(y) ((vector_32)_mm256_max_pd(_mm256_setzero_pd(), (__m256d)(y)))
+#define RELU_64(y) ((vector_64)_mm512_max_pd(_mm512_setzero_pd(), (__m512d)(y)))
+#endif
 
-/* All units, in blocks of nearly equal size. */
-MP_INLINE void product_tile(int64_t n_out, int64_t n_in, const real *w, int64_t across, int64_t along, const real *bias,
-                            const real *x, real *out, int accumulate, int relu) {
-  for (int64_t done = 0, blocks = (n_out + MOST_UNITS - 1) / MOST_UNITS; blocks; blocks--) {
-    int64_t units = (n_out - done + blocks - 1) / blocks;
-    for (int v = 0; v < TILE; v += GROUP * LANES) {
-      const real *weights = w + done * across, *in = x + v;
-      const real *b = bias ? bias + done : NULL;
-      real *to = out + done * TILE + v;
-      switch (units) {
-      case 1: product_block(1, n_in, weights, across, along, b, in, to, accumulate, relu); break;
-      case 2: product_block(2, n_in, weights, across, along, b, in, to, accumulate, relu); break;
-      case 3: product_block(3, n_in, weights, across, along, b, in, to, accumulate, relu); break;
-      case 4: product_block(4, n_in, weights, across, along, b, in, to, accumulate, relu); break;
-      case 5: product_block(5, n_in, weights, across, along, b, in, to, accumulate, relu); break;
-      default: product_block(6, n_in, weights, across, along, b, in, to, accumulate, relu);
-      }
-    }
-    done += units;
-  }
-}
+#define PRODUCT(name) name##_32
+#define PRODUCT_BYTES 32
+#define PRODUCT_TARGET __attribute__((target("arch=x86-64-v3")))
+#define PRODUCT_RELU RELU_32
+enum { MOST_UNITS_32 = 6, GROUP_32 = 2, OUTER_32 = 2 }; /* 12 sums, 2 inputs and a weight in 16 registers */
+#include "neural/tile_products.h"
+
+#define PRODUCT(name) name##_64
+#define PRODUCT_BYTES 64
+#define PRODUCT_TARGET __attribute__((target("arch=x86-64-v4")))
+#define PRODUCT_RELU RELU_64
+enum { MOST_UNITS_64 = 6, GROUP_64 = 4, OUTER_64 = 4 }; /* 24 sums, 4 inputs and a weight in 32 registers */
+#include "neural/tile_products.h"
+
+#define DISPATCH(name, ...)                                             \
+  if (__builtin_cpu_supports("x86-64-v4")) name##_64(__VA_ARGS__);      \
+  else if (__builtin_cpu_supports("x86-64-v3")) name##_32(__VA_ARGS__); \
+  else name##_16(__VA_ARGS__)
+#else
+#define DISPATCH(name, ...) name##_16(__VA_ARGS__)
+#endif
 
 /* out [n_out][TILE] (+)= bias + W x, W [n_out][n_in] */
-static MP_CLONES void linear_tile(int64_t n_out, int64_t n_in, const real *w, const real *bias, const real *x,
-                                  real *out, int accumulate, int relu) {
-  product_tile(n_out, n_in, w, n_in, 1, bias, x, out, accumulate, relu);
+static void linear_tile(int64_t n_out, int64_t n_in, const real *w, const real *bias, const real *x, real *out,
+                        int accumulate, int relu) {
+  DISPATCH(linear_tile, n_out, n_in, w, bias, x, out, accumulate, relu);
 }
 
 /* out [n_in][TILE] (+)= W' delta, W [n_out][n_in] */
-static MP_CLONES void transposed_tile(int64_t n_out, int64_t n_in, const real *w, const real *delta, real *out,
-                                      int accumulate) {
-  product_tile(n_in, n_out, w, 1, n_in, NULL, delta, out, accumulate, 0);
+static void transposed_tile(int64_t n_out, int64_t n_in, const real *w, const real *delta, real *out, int accumulate) {
+  DISPATCH(transposed_tile, n_out, n_in, w, delta, out, accumulate);
 }
 
-/* sums[o][i] += delta_o x_i by lanes, for a block of units x inputs */
-MP_INLINE void outer_block(const int units, const int inputs, int64_t n_in, const real *delta, const real *x,
-                           real *sums) {
-  vreal sum[4][4];
-#pragma GCC unroll 4
-  for (int o = 0; o < units; o++)
-#pragma GCC unroll 4
-    for (int i = 0; i < inputs; i++) sum[o][i] = load(sums + (o * n_in + i) * LANES);
-  for (int v = 0; v < TILE; v += LANES) {
-    vreal in[4];
-#pragma GCC unroll 4
-    for (int i = 0; i < inputs; i++) in[i] = load(x + i * TILE + v);
-#pragma GCC unroll 4
-    for (int o = 0; o < units; o++) {
-      vreal d = load(delta + o * TILE + v);
-#pragma GCC unroll 4
-      for (int i = 0; i < inputs; i++) sum[o][i] += d * in[i];
-    }
-  }
-#pragma GCC unroll 4
-  for (int o = 0; o < units; o++)
-#pragma GCC unroll 4
-    for (int i = 0; i < inputs; i++) store(sums + (o * n_in + i) * LANES, sum[o][i]);
-}
-
-MP_INLINE void outer_units(const int units, int64_t n_in, const real *delta, const real *x, real *sums) {
-  int64_t i = 0;
-  for (; i + 4 <= n_in; i += 4) outer_block(units, 4, n_in, delta, x + i * TILE, sums + i * LANES);
-  switch (n_in - i) {
-  case 3: outer_block(units, 3, n_in, delta, x + i * TILE, sums + i * LANES); break;
-  case 2: outer_block(units, 2, n_in, delta, x + i * TILE, sums + i * LANES); break;
-  case 1: outer_block(units, 1, n_in, delta, x + i * TILE, sums + i * LANES); break;
-  default: break;
-  }
-}
-
-/* sums [n_out][n_in][LANES] += delta x' over the rows of a tile, lane by lane */
-static MP_CLONES void outer_tile(int64_t n_out, int64_t n_in, const real *delta, const real *x, real *sums) {
-  int64_t o = 0;
-  for (; o + 4 <= n_out; o += 4) outer_units(4, n_in, delta + o * TILE, x, sums + o * n_in * LANES);
-  switch (n_out - o) {
-  case 3: outer_units(3, n_in, delta + o * TILE, x, sums + o * n_in * LANES); break;
-  case 2: outer_units(2, n_in, delta + o * TILE, x, sums + o * n_in * LANES); break;
-  case 1: outer_units(1, n_in, delta + o * TILE, x, sums + o * n_in * LANES); break;
-  default: break;
-  }
+/* sums [n_out][n_in][LANES] += delta x' over the rows of a tile, row i in lane i mod LANES */
+static void outer_tile(int64_t n_out, int64_t n_in, const real *delta, const real *x, real *sums) {
+  DISPATCH(outer_tile, n_out, n_in, delta, x, sums);
 }
 
 /* sums [n_out][LANES] += delta over the rows of a tile */
@@ -134,10 +74,15 @@ static MP_CLONES void sum_tile(int64_t n_out, const real *delta, real *sums) {
   }
 }
 
-/* tile [n_features][TILE] from rows that lie anywhere */
+/* tile [n_features][TILE] from rows that lie anywhere; eight at a time fill whole parts of the tile's cache lines */
 static MP_CLONES void gather_tile(int64_t n_features, const real *const source[TILE], real *tile) {
-  for (int i = 0; i < TILE; i++)
-    for (int64_t j = 0; j < n_features; j++) tile[j * TILE + i] = source[i][j];
+  for (int i = 0; i < TILE; i += 8) {
+    const real *const *row = source + i;
+    for (int64_t j = 0; j < n_features; j++) {
+      const real eight[8] = {row[0][j], row[1][j], row[2][j], row[3][j], row[4][j], row[5][j], row[6][j], row[7][j]};
+      memcpy(tile + j * TILE + i, eight, sizeof eight);
+    }
+  }
 }
 
 /* -- activations ------------------------------------------------------------------------------------------------ */

@@ -183,14 +183,18 @@ static int64_t loss_sum(const mp_network *network, const mp_loss *loss, const vo
   return n;
 }
 
-/* gradient_p = fold of the lanes of sums_p */
+/* gradient_p = the lanes of sums_p, folded in halves */
 static void fold_sums(int64_t n_parameters, const real *sums, real *gradient) {
+  typedef real quarter __attribute__((vector_size(16)));
   for (int64_t p = 0; p < n_parameters; p++) {
-    real lanes[LANES];
-    memcpy(lanes, sums + p * LANES, sizeof lanes);
-    for (int width = LANES / 2; width; width /= 2)
-      for (int i = 0; i < width; i++) lanes[i] += lanes[i + width];
-    gradient[p] = lanes[0];
+    quarter q[4];
+    memcpy(q, sums + p * LANES, sizeof q);
+    quarter s = (q[0] + q[2]) + (q[1] + q[3]);
+#ifdef MP_SINGLE
+    gradient[p] = (s[0] + s[2]) + (s[1] + s[3]);
+#else
+    gradient[p] = s[0] + s[1];
+#endif
   }
 }
 

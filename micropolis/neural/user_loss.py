@@ -6,12 +6,14 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from .. import checks
 from ..errors import InputError, InputTypeError
+from ..jit_density import _Captured, _captured, _short
 
 EXPECTED = "a function of (output, target, gradient)"
 
@@ -51,7 +53,8 @@ def compile_loss(loss: Callable[..., Any]) -> Any:
     """
     checks.extra("numba", "numba", "a loss written in Python")
     _check_arguments(getattr(loss, "py_func", loss))
-    return _compile(loss)
+    # Numba freezes what a function takes from outside: the same function around other values is compiled anew
+    return _compile(loss, _Captured(_captured(loss) if isinstance(loss, FunctionType) else ()))
 
 
 def _check_arguments(plain: Callable[..., Any]) -> None:
@@ -65,7 +68,7 @@ def _check_arguments(plain: Callable[..., Any]) -> None:
 
 
 @functools.lru_cache(maxsize=64)
-def _compile(loss: Any) -> Any:
+def _compile(loss: Any, captured: _Captured) -> Any:
     import numba
     from numba import types
 
@@ -75,7 +78,7 @@ def _compile(loss: Any) -> Any:
     try:
         source.compile((constant, constant, vector))
     except numba.errors.NumbaError as error:
-        raise InputTypeError(f"loss: Numba cannot compile it: {str(error).strip().splitlines()[-1][:400]}") from error
+        raise InputTypeError(f"loss: Numba cannot compile it: {_short(error)}") from error
     returned = source.overloads[(constant, constant, vector)].signature.return_type
     if not isinstance(returned, (types.Float, types.Integer)):
         raise InputTypeError(f"loss: expected it to return a float on every path, it returns {returned}")

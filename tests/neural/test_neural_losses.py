@@ -102,6 +102,20 @@ def test_a_user_loss():
     assert as_loss(student_t, n_outputs=3).kind == "user"
 
 
+def test_a_user_loss_follows_what_it_captures():
+    pytest.importorskip("numba")
+    weight = 1.0
+
+    def weighted(output, target, gradient):
+        gradient[:] = weight
+        return weight
+
+    net = Sequential(Linear(1, 1))
+    assert net.losses([[0.0]], [0.0], weighted) == 1.0
+    weight = 2.0
+    assert net.losses([[0.0]], [0.0], weighted) == 2.0
+
+
 def test_a_user_loss_that_raises_is_nan():
     pytest.importorskip("numba")
 
