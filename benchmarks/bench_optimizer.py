@@ -7,10 +7,12 @@ The NumPy loop of the moons draws the same random numbers and makes the same dec
 Floor. A 2-10-10-2 network takes 20 + 100 + 20 = 140 multiply-adds a row, 70,000 for 500 rows: 8750 cycles at eight
 doubles a cycle (two vectors of AVX2, one of AVX-512), 2.4 us at 3.7 GHz. The softmax of two adds an exponential and
 a logarithm a row, some 40 flops: 0.4 us. 162 normals at 2.6 ns are 0.4 us. So a step that looks at all rows takes
-3.2 us at the least. Early rejection looks at a third of the rows: 1.3 us. To reach: 25 times the speed of the NumPy loop.
+3.2 us at the least. Early rejection looks at a third of the rows: 1.3 us. To reach: 25 times the speed of the NumPy
+loop.
 
 The digits' 64-32-32-10 network takes 3392 multiply-adds a row, and a step 3466 normals, 9 us. A minibatch is evaluated
-at two models: 64 rows are 434,000 multiply-adds, 15 us in double by the same count, and two rows still fill one tile of 64.
+at two models: 64 rows are 434,000 multiply-adds, 15 us in double by the same count, and two rows still fill one tile
+of 64.
 """
 
 from __future__ import annotations
