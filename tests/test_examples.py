@@ -34,12 +34,15 @@ def test_there_are_examples():
     assert len(EXAMPLES) >= 4
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/densities.md", "docs/sampling.md", "docs/kernels.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/densities.md", "docs/sampling.md", "docs/kernels.md", "docs/estimators.md"]
+)
 def test_the_python_of_a_page_runs(page, tmp_path):
     """All Python blocks of a page, one after another in one process."""
     pytest.importorskip("casadi")
     pytest.importorskip("numba")
     pytest.importorskip("arviz")
+    pytest.importorskip("sklearn")
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), flags=re.DOTALL | re.MULTILINE)
     assert blocks
     script = tmp_path / "page.py"
