@@ -58,7 +58,8 @@ def main():
     print(f" * Largest error of the distribution function: {error:.2e}. */\n/* clang-format off */")
     print(f"enum {{ MP_BARKER_ATOMS = {len(atoms)} }};")
     print("typedef struct mp_barker_atom {\n  double value, weight, cumulative;\n} mp_barker_atom;")
-    rows = [f"{{{g!r}, {p!r}, {c!r}}}" for g, p, c in zip(*map(np.ndarray.tolist, (atoms, weights, cumulative)))]
+    columns = np.stack([atoms, weights, cumulative], axis=1)
+    rows = [f"{{{g!r}, {p!r}, {c!r}}}" for g, p, c in columns.tolist()]
     lines = [f"    {', '.join(rows[i : i + 2])}," for i in range(0, len(rows), 2)]
     print("static const mp_barker_atom mp_barker[MP_BARKER_ATOMS] = {", *lines, "};", sep="\n")
 

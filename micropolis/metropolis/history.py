@@ -36,7 +36,7 @@ class Schedule:
         if not callable(value):
             self.array = np.atleast_1d(checks.numbers(name, value)).copy()
             if self.array.ndim != 1 or self.array.size == 0:
-                raise InputError(f"{name}: expected a number, shape (steps,) or a function, got shape {np.shape(value)}")
+                raise InputError(f"{name}: expected a number, (steps,) or a function, got shape {np.shape(value)}")
             self._check(self.array, 0)
 
     def _check(self, values: Array, first: int) -> None:
@@ -52,7 +52,8 @@ class Schedule:
         """(numbers, the step of the first of them) that cover `steps` steps from step `first` on."""
         if not callable(self.value):
             return self.array, 0
-        values = np.array([checks.real(f"{self.name}({t})", self.value(t)) for t in range(first, first + max(steps, 1))])
+        steps = max(steps, 1)
+        values = np.array([checks.real(f"{self.name}({t})", self.value(t)) for t in range(first, first + steps)])
         self._check(values, first)
         return values, first
 
@@ -102,7 +103,7 @@ class History:
     best_model : Sequential or None
         The network that has it.
     evaluated_steps, evaluated_nll : ndarray
-        With ``evaluate_every``: numbers of steps after which the loss on the whole data set was computed, and what it was.
+        With ``evaluate_every``: after how many steps the loss on the whole data set was computed, and what it was.
     """
 
     records: NDArray[Any]

@@ -27,13 +27,13 @@ class MMH(WeightWalk):
     A step proposes theta' = theta + lr * Normal(0, I) and looks at b rows, drawn without replacement. With
     d_i = loss_i(theta) - loss_i(theta') and c = 1 (``reduction="mean"``) or n ("sum") it accepts, for `test`
 
-    - "naive": when log u < c mean(d) / T. The Metropolis test with an estimate in the place of the ratio: biased, kept as
-      the baseline.
+    - "naive": when log u < c mean(d) / T. The Metropolis test with an estimate in the place of the ratio: biased,
+      kept as the baseline.
     - "barker": when c mean(d) + T `noise` Normal(0, 1) > 0. Barker's rule but for a normal in the place of a logistic
       variable, and the minibatch's own scatter on top.
-    - "exact": Barker's rule, with the minibatch's scatter as part of its noise. The minibatch grows until the variance of
-      c mean(d) / T, s^2 = (c / T)^2 (1 - b / n) var(d) / b, is at most 1; then Normal(0, 1 - s^2) and a correction make the
-      whole a logistic variable to 5.3e-8. At b = n it is the exact full-batch Barker test.
+    - "exact": Barker's rule, with the minibatch's scatter as part of its noise. The minibatch grows until the variance
+      of c mean(d) / T, s^2 = (c / T)^2 (1 - b / n) var(d) / b, is at most 1; then Normal(0, 1 - s^2) and a correction
+      make the whole a logistic variable to 5.3e-8. At b = n it is the exact full-batch Barker test.
 
     A prior's log ratio is added to the log ratio as it is.
 
@@ -48,13 +48,13 @@ class MMH(WeightWalk):
     seed, loss, tau, tau_out, reduction
         As for `MH`.
     noise : float
-        Standard deviation of the "barker" test's normal, > 0: at 1 its acceptance differs from Barker's by up to 0.117, at
-        1.702 by up to 0.0095.
+        Standard deviation of the "barker" test's normal, > 0: at 1 its acceptance differs from Barker's by up to
+        0.117, at 1.702 by up to 0.0095.
 
     Notes
     -----
-    "exact" trusts the variance of the rows it starts from. From a handful it is now and then far too small, and acceptance
-    is off by 0.02 to 0.04; from 64 rows on this cannot be seen. It also takes the minibatch mean for normal.
+    "exact" trusts the variance of the rows it starts from. From a handful it is now and then far too small, and
+    acceptance is off by 0.02 to 0.04: start from at least 64 rows. It also takes the minibatch mean for normal.
 
     References
     ----------
@@ -136,8 +136,9 @@ class MMH(WeightWalk):
         batch_size : int
             As for `step`.
         evaluate_every : int, optional
-            Compute the loss on the whole data set at the start, after every so many steps and at the end; the history then
-            has these losses and the best model among those evaluated. None: no step looks at more rows than its test.
+            Compute the loss on the whole data set at the start, after every so many steps and at the end; the history
+            then has these losses and the best model among those evaluated. None: no step looks at more rows than its
+            test does.
         progress : bool, optional
             As for `micropolis.sample`.
 

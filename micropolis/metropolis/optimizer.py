@@ -23,10 +23,10 @@ __all__ = ["MH", "History", "Step", "run_chains"]
 class MH(WeightWalk):
     """Metropolis-Hastings on the weights of a network: the loss is the energy.
 
-    A step proposes theta' = theta + lr * Normal(0, I) and accepts when log u < (l(theta) - l(theta')) / T, u uniform and
-    l the mean (or sum) of the losses. The chain samples exp(-l(theta) / T); T -> 0 optimises. With n rows and the mean,
-    T = 1 / n samples the posterior under a flat prior, which is improper where the data are separable: `tau` adds
-    a Gaussian one, whose log ratio is added as it is, whatever T.
+    A step proposes theta' = theta + lr * Normal(0, I) and accepts when log u < (l(theta) - l(theta')) / T, with u
+    uniform and l the mean (or sum) of the losses. The chain samples exp(-l(theta) / T); T -> 0 optimises. With n rows
+    and the mean, T = 1 / n samples the posterior under a flat prior, which is improper where the data are separable:
+    `tau` adds a Gaussian one, whose log ratio is added as it is, whatever T.
 
     Parameters
     ----------

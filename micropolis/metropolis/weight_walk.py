@@ -51,7 +51,9 @@ class WeightWalk(ABC):
 
     def _forget(self) -> None:
         self._loop: Any = None
-        self._X = self._y = self._shapes = None
+        self._X: Any = None
+        self._y: Any = None
+        self._shapes: Any = None
         self._busy = threading.Lock()
 
     @property
