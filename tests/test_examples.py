@@ -31,7 +31,7 @@ def test_example(path, tmp_path):
 
 
 def test_there_are_examples():
-    assert len(EXAMPLES) >= 4
+    assert len(EXAMPLES) >= 6
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/densities.md", "docs/sampling.md", "docs/kernels.md"])
