@@ -5,8 +5,13 @@ cdef extern from "neural/network.h" nogil:
         pass
     ctypedef struct mp_data:
         int64_t n
+        const void *inputs
+        const void *tiles
+        const int64_t *labels
+        const double *targets
     ctypedef struct mp_loss:
         pass
+    size_t mp_network_packed_size(const mp_network *, int64_t)
     int64_t mp_network_loss_sum(const mp_network *, const mp_loss *, const void *, const mp_data *, const int64_t *,
                                 int64_t, double, double *, void *)
 
@@ -35,11 +40,19 @@ cdef extern from "metropolis/optimizer.h" nogil:
     ctypedef struct mp_optimizer:
         mp_weight_walk walk
         int32_t early_rejection
+        int32_t sorts
+        int64_t age
+        const mp_data *source
+        mp_data arranged
+        int64_t *order
+        int64_t *spare
+        double *losses
         double sum
         void *best
         double best_sum
     double mp_walk_penalty(const mp_weight_walk *, const void *)
     int mp_loss_is_nonnegative(const mp_loss *)
+    void mp_optimizer_arrange(mp_optimizer *)
     void mp_optimizer_start(mp_optimizer *)
     void mp_optimizer_run(mp_optimizer *, int64_t, mp_step_record *, const int32_t *, int64_t *)
 
@@ -190,16 +203,65 @@ cdef class WeightWalk:
         return <mp_step_record *><uintptr_t>address(records)
 
 
-cdef class Optimizer(WeightWalk):
-    """Full-batch Metropolis-Hastings; `place` and `start` come before the first `run`."""
-    cdef mp_optimizer c
-    cdef object best_vector
+LARGEST_COPY = 2**28  # bytes of inputs that are copied, to have them in an order of our own
 
-    def __init__(self, network, loss, data, bit_generator, double tau, bint sums, int64_t step, bint early_rejection):
+
+cdef class Optimizer(WeightWalk):
+    """Full-batch Metropolis-Hastings; `place` and `start` come before the first `run`.
+
+    Parameters as for `WeightWalk`, and `early_rejection`; `order` (n,) or None and `age` are what those of an earlier
+    object on the same data were.
+    """
+    cdef mp_optimizer c
+    cdef object best_vector, copies
+
+    def __init__(self, network, loss, data, bit_generator, double tau, bint sums, int64_t step, bint early_rejection,
+                 order=None, int64_t age=0):
         self._prepare(&self.c.walk, network, loss, data, bit_generator, tau, sums, step)
         self.best_vector = self._vector(network.n_parameters)
         self.c.best = <void *><uintptr_t>address(self.best_vector)
-        self.c.early_rejection = early_rejection and mp_loss_is_nonnegative(self.c.walk.loss)
+        self.c.sorts = mp_loss_is_nonnegative(self.c.walk.loss)
+        self.c.early_rejection = early_rejection and self.c.sorts
+        self.c.source, self.c.age = self.c.walk.data, age
+        if data.inputs.nbytes > LARGEST_COPY:
+            self.c.sorts = False
+        else:
+            self._copy(network, data, order)
+
+    cdef int _copy(self, network, data, order) except -1:
+        """Memory for rows in another order than the source's."""
+        cdef mp_data *to = &self.c.arranged
+        cdef size_t packed = mp_network_packed_size(self.c.walk.network, data.n)
+        rows = np.arange(data.n) if order is None else np.array(order, dtype=np.int64)
+        if not np.array_equal(np.sort(rows), np.arange(data.n)):
+            raise ValueError(f"order: expected the numbers 0..{data.n - 1}, each once")
+        inputs, tiles = np.empty_like(data.inputs), aligned((packed + 7) // 8)
+        labels = None if data.labels is None else np.empty_like(data.labels)
+        targets = None if data.targets is None else np.empty_like(data.targets)
+        spare, losses = np.empty_like(rows), np.empty(data.n)
+        self.copies = (rows, inputs, tiles, labels, targets, spare, losses)
+        to.n = data.n
+        to.inputs = <const void *><uintptr_t>address(inputs)
+        to.tiles = <const void *><uintptr_t>address(tiles) if packed else NULL
+        to.labels = <const int64_t *><uintptr_t>address(labels)
+        to.targets = <const double *><uintptr_t>address(targets)
+        self.c.order = <int64_t *><uintptr_t>address(rows)
+        self.c.spare = <int64_t *><uintptr_t>address(spare)
+        self.c.losses = <double *><uintptr_t>address(losses)
+        with nogil:
+            mp_optimizer_arrange(&self.c)
+        self.c.walk.data = to
+        return 0
+
+    @property
+    def order(self):
+        """Row of the data at each place, or None where they stay in their order."""
+        return None if self.copies is None else self.copies[0].copy()
+
+    @property
+    def age(self):
+        """Steps made on these data."""
+        return self.c.age
 
     def start(self):
         """Sum of the losses at theta, which is the best there is."""
@@ -214,7 +276,12 @@ cdef class Optimizer(WeightWalk):
 
     @property
     def sum(self):
+        """Sum of the losses at theta, as it was when theta was accepted."""
         return self.c.sum
+
+    @sum.setter
+    def sum(self, double value):
+        self.c.sum = value
 
     @property
     def best(self):

@@ -57,8 +57,14 @@ double mp_walk_propose(mp_weight_walk *walk, double lr);
 void mp_walk_accept(mp_weight_walk *walk, double penalty);
 
 typedef struct mp_optimizer {
-  mp_weight_walk walk;
+  mp_weight_walk walk; /* its data are `arranged`, or `source` where `order` is NULL */
   int32_t early_rejection;
+  int32_t sorts; /* whether rows are put in the order of their losses now and then */
+  int64_t age; /* steps made on these data */
+  const mp_data *source;
+  mp_data arranged; /* a copy whose row i is row order[i] of the source */
+  int64_t *order, *spare; /* [n] */
+  double *losses; /* [n] */
   double sum; /* S(theta) */
   void *best; /* reals [n_parameters]: the weights of least S */
   double best_sum;
@@ -66,6 +72,8 @@ typedef struct mp_optimizer {
 
 /* Whether no loss of a row is negative: then a running sum that has passed the threshold cannot come back. */
 int mp_loss_is_nonnegative(const mp_loss *loss);
+/* Copies the rows of the source as `order` says. */
+void mp_optimizer_arrange(mp_optimizer *optimizer);
 /* S(theta) from scratch, and theta the best there is. */
 void mp_optimizer_start(mp_optimizer *optimizer);
 /* Up to n steps into records[n], until *control is not 0; progress: steps made, accepted ones among them. */

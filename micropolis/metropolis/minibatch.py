@@ -74,7 +74,6 @@ class MMH(WeightWalk):
     """
 
     name: ClassVar[str] = "MMH"
-    packs: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -55,7 +55,10 @@ class MH(WeightWalk):
     -----
     The loss of the current model is kept from step to step. It is computed again when X or y is another object, or has
     another shape, than in the last step, and when the network's parameters have been changed from outside. Values
-    changed inside the same arrays are not seen: pass a copy.
+    changed inside the same arrays are not seen: pass a copy. Up to 256 MiB of inputs are copied.
+
+    Rows are looked at in the order of the losses that they had some steps ago, greatest first, which about halves the
+    rows that a rejection takes. The order is the same without early rejection.
 
     References
     ----------
@@ -75,7 +78,6 @@ class MH(WeightWalk):
     """
 
     name: ClassVar[str] = "MH"
-    packs: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -94,7 +96,7 @@ class MH(WeightWalk):
         if not isinstance(early_rejection, bool | np.bool_):
             raise InputTypeError(f"early_rejection: expected True or False, got {early_rejection!r}")
         self.early_rejection = bool(early_rejection)
-        self._seen: dict[str, Any] | None = None  # of a state restored: the sum and the best model
+        self._seen: dict[str, Any] | None = None  # what a state restored says of its data
 
     def step(self, X: Any, y: Any) -> Step:
         """One step; `net` has the result.
@@ -157,9 +159,21 @@ class MH(WeightWalk):
         return 1.0 if self.reduction == "sum" else float(self._loop.n)
 
     def _make_loop(self, network: CNetwork, loss: CLoss, data: CData) -> Optimizer:
-        sums = self.reduction == "sum"
+        seen, self._seen = self._seen, None
+        if seen is not None and seen["rows"] == data.n:
+            loop = self._loop_of(network, loss, data, seen["order"], int(seen["age"]))
+            loop.place(self.net.parameters)
+            if loop.start() == seen["now"]:  # the data that the saved state had
+                self._seen = seen
+                return loop
+        return self._loop_of(network, loss, data, None, 0)
+
+    def _loop_of(
+        self, network: CNetwork, loss: CLoss, data: CData, order: NDArray[np.int64] | None, age: int
+    ) -> Optimizer:
+        stream, tau, sums = self._bit_generator, self.tau or 0.0, self.reduction == "sum"
         return Optimizer(
-            network, loss, data, self._bit_generator, self.tau or 0.0, sums, self._position, self.early_rejection
+            network, loss, data, stream, tau, sums, self._position, self.early_rejection, order=order, age=age
         )
 
     def _started(self, loop: Optimizer, same_data: bool) -> None:
@@ -167,7 +181,8 @@ class MH(WeightWalk):
         total = loop.start()
         if not math.isfinite(total):
             raise InputError(f"net: expected a finite loss at its parameters, got {total:g}")
-        if self._seen is not None and self._seen["sum"] == total:  # the data set that the saved state had
+        if self._seen is not None:
+            loop.sum = float(self._seen["sum"])
             best = np.asarray(self._seen["best"]), float(self._seen["best_sum"])
         if best is not None and best[1] < total:
             loop.best = best
@@ -184,7 +199,9 @@ class MH(WeightWalk):
         if self._loop is None:
             return {"seen": self._seen}
         weights, total = self._loop.best
-        return {"seen": {"sum": self._loop.sum, "best": weights, "best_sum": total}}
+        loop = self._loop
+        seen = {"rows": loop.n, "order": loop.order, "age": loop.age, "sum": loop.sum, "now": loop.loss_sum()}
+        return {"seen": {**seen, "best": weights, "best_sum": total}}
 
     def _recall(self, memory: dict[str, Any]) -> None:
         self._seen = memory["seen"]

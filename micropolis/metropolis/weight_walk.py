@@ -29,7 +29,6 @@ class WeightWalk(ABC):
     """Base of the optimisers: theta' = theta + lr * Normal(0, I), and a test that subclasses choose."""
 
     name: ClassVar[str]
-    packs: ClassVar[bool]  # whether steps read the rows in their order, so that a packed copy pays
 
     def __init__(
         self, net: Sequential, lr: Scheduled, T: Scheduled, *, seed: Any, loss: Loss, tau: float | None, tau_out: float,
@@ -122,19 +121,18 @@ class WeightWalk(ABC):
         if y is None:
             raise InputTypeError("y: expected the labels or targets of the rows of X, got None")
         if shared is None:
-            return self.net.data(X, y, self.loss, pack=self.packs)
+            return self.net.data(X, y, self.loss, pack=False)
         if self.net.input_shape is None:
             self.net.data(X)
         network = self.net.bind()
-        key = (network.engine, network.dtype, self.net.input_shape, network.n_outputs, self.loss, self.packs)
+        key = (network.engine, network.dtype, self.net.input_shape, network.n_outputs, self.loss)
         if key not in shared:
-            shared[key] = self.net.data(X, y, self.loss, pack=self.packs)
+            shared[key] = self.net.data(X, y, self.loss, pack=False)
         return shared[key]
 
     def _begin(self, X: Any, y: Any, steps: int, shared: dict[Any, CData] | None = None, **options: Any) -> Run:
         steps = checks.integer("steps", steps, least=0)
-        if self._busy.locked():
-            raise KernelError(f"{self.name}: this optimiser is running in another thread")
+        self._check_idle()
         self._attach(X, y, shared)
         checked = self._options(**options)
         try:
@@ -143,6 +141,10 @@ class WeightWalk(ABC):
             raise InputError(f"steps: no memory for the history of {steps} steps") from error
         self._loop.schedule(*self._lr.table(self._position, steps), *self._T.table(self._position, steps))
         return Run(self._guarded, records, checked)
+
+    def _check_idle(self) -> None:
+        if self._busy.locked():
+            raise KernelError(f"{self.name}: this optimiser is running in another thread")
 
     def _guarded(self, run: Run) -> None:
         if not self._busy.acquire(blocking=False):
@@ -185,6 +187,7 @@ class WeightWalk(ABC):
     # -- states ------------------------------------------------------------------------------------------------------
 
     def _state(self) -> dict[str, Any]:
+        self._check_idle()
         return {
             "format": f"micropolis.{self.name}",
             "step": self._position,

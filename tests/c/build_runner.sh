@@ -9,4 +9,4 @@ numpy=$("${PYTHON:-python}" -c 'import numpy; print(numpy.get_include())')
 exec "${CC:-gcc}" -std=gnu11 -g -O1 -ffp-contract=off -fno-omit-frame-pointer -Wall -Wextra -Wno-psabi "$@" \
   -I "$root/csrc/include" -I "$root/csrc" -I "$numpy" \
   "$root"/csrc/common/*.c "$root"/csrc/hamiltonian/*.c "$root"/csrc/metropolis/*.c "$root"/csrc/densities/*.c \
-  "$root"/csrc/neural/*.c "$here/runner.c" "$here/runner_neural.c" -lm -o "$output"
+  "$root"/csrc/neural/*.c "$here/runner.c" "$here/runner_neural.c" "$here/runner_weights.c" -lm -o "$output"

@@ -367,6 +367,7 @@ int main(int argc, char **argv) {
   check_faults(n / 2 + 20);
   check_library(n / 2 + 20);
   failures += run_networks();
+  failures += run_weights();
   printf("runner: %d failures\n", failures);
   return failures != 0;
 }
