@@ -9,7 +9,7 @@ from libc.math cimport INFINITY
 cimport numpy as cnp
 import numpy as np
 
-from micropolis.errors import InputError, InputTypeError, KernelError
+from micropolis.errors import InputError, InputTypeError
 
 cnp.import_array()
 
@@ -34,6 +34,9 @@ cdef extern from "neural/network.h" nogil:
         int32_t dtype
         int32_t engine
         mp_gemm_fn gemm
+        void (*set_blas_threads)(int)
+        int (*get_blas_threads)()
+        int32_t threads
     ctypedef struct mp_data:
         int64_t n
         const void *inputs
@@ -46,9 +49,6 @@ cdef extern from "neural/network.h" nogil:
         double scale
         mp_row_loss_fn row
         void *context
-    ctypedef struct mp_engine:
-        void *work_size
-    const mp_engine mp_blas_double
     size_t mp_network_work_size(const mp_network *, int64_t)
     size_t mp_network_packed_size(const mp_network *, int64_t)
     void mp_network_pack(const mp_network *, int64_t, const void *, void *)
@@ -80,13 +80,26 @@ if LAYER_DTYPE.itemsize != sizeof(mp_layer):
     raise ImportError(f"mp_layer has {sizeof(mp_layer)} bytes, expected {LAYER_DTYPE.itemsize}")
 
 
-def gemm_address(dtype):
-    """Address of the Fortran sgemm or dgemm that SciPy was built with."""
+def blas_addresses(dtype):
+    """Of the BLAS that SciPy was built with: Fortran sgemm or dgemm; the functions that set and get its number of threads.
+
+    The last two are 0 where the library has none that is known here.
+    """
+    import ctypes
+
     from scipy.linalg import cython_blas
 
     capsule = cython_blas.__pyx_capi__["sgemm" if np.dtype(dtype) == np.float32 else "dgemm"]
     cdef const char *name = PyCapsule_GetName(capsule)
-    return <uintptr_t>PyCapsule_GetPointer(capsule, name)
+    gemm = <uintptr_t>PyCapsule_GetPointer(capsule, name)
+    library = ctypes.CDLL(cython_blas.__file__)  # finds what it depends on too
+    for known in ("scipy_openblas_{}_num_threads", "openblas_{}_num_threads"):
+        try:
+            functions = [getattr(library, known.format(verb)) for verb in ("set", "get")]
+        except AttributeError:
+            continue
+        return gemm, *(ctypes.cast(function, ctypes.c_void_p).value for function in functions)
+    return gemm, 0, 0
 
 
 cdef object aligned(size_t size):
@@ -153,26 +166,27 @@ cdef class CNetwork:
     n_parameters, n_inputs, n_outputs : int
     dtype : "float32" or "float64"
     engine : "tiles" or "blas"
-    gemm : int
-        Address of the Fortran gemm of `dtype`; 0 where the engine is "tiles".
+    blas : tuple, optional
+        `blas_addresses` of `dtype` for the engine "blas".
+    threads : int
+        Of the engine "blas" in one call.
     """
     cdef mp_network c
     cdef readonly object layers
     cdef readonly object dtype
     cdef readonly str engine
+    cdef object blas
 
     def __init__(self, layers, int64_t n_parameters, int64_t n_inputs, int64_t n_outputs, dtype, str engine,
-                 uintptr_t gemm=0):
+                 object blas=None, int32_t threads=1):
         self.layers = np.array(layers, dtype=LAYER_DTYPE).reshape(-1)
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.dtype("float32"), np.dtype("float64")):
             raise InputTypeError(f"dtype: expected float32 or float64, got {self.dtype}")
         if engine not in ENGINES:
             raise InputError(f"engine: expected 'tiles' or 'blas', got {engine!r}")
-        if engine == "blas" and mp_blas_double.work_size == NULL:
-            raise KernelError("engine: 'blas' is not part of this build")
-        if (engine == "blas") != (gemm != 0):
-            raise InputError("gemm: expected an address for the engine 'blas' and none for 'tiles'")
+        if (engine == "blas") != (blas is not None):
+            raise InputError("blas: expected blas_addresses(dtype) for the engine 'blas' and None for 'tiles'")
         check_layers(self.layers, n_parameters, n_inputs, n_outputs, engine)
         self.engine = engine
         self.c.layers = <const mp_layer *>cnp.PyArray_DATA(<cnp.ndarray>self.layers)
@@ -180,7 +194,15 @@ cdef class CNetwork:
         self.c.n_parameters, self.c.n_inputs, self.c.n_outputs = n_parameters, n_inputs, n_outputs
         self.c.dtype = MP_FLOAT32 if self.dtype == np.float32 else MP_FLOAT64
         self.c.engine = ENGINES[engine]
-        self.c.gemm = <mp_gemm_fn>gemm
+        self.blas = blas
+        if blas is not None:
+            gemm, set_threads, get_threads = blas
+            self.c.gemm = <mp_gemm_fn><uintptr_t>gemm
+            self.c.set_blas_threads = <void (*)(int) noexcept nogil><uintptr_t>set_threads
+            self.c.get_blas_threads = <int (*)() noexcept nogil><uintptr_t>get_threads
+        if threads < 1:
+            raise InputError(f"threads: expected an integer >= 1, got {threads}")
+        self.c.threads = threads
 
     @property
     def address(self):
@@ -197,6 +219,11 @@ cdef class CNetwork:
     @property
     def n_outputs(self):
         return self.c.n_outputs
+
+    def with_threads(self, int32_t threads):
+        """The same network, evaluated by so many threads in one call."""
+        return CNetwork(self.layers, self.c.n_parameters, self.c.n_inputs, self.c.n_outputs, self.dtype, self.engine,
+                        self.blas, threads)
 
     def work(self, int64_t n_rows):
         """Memory for one thread's calls on up to `n_rows` rows."""

@@ -1,4 +1,5 @@
-/* The blas engine in double. */
-#include "neural/network.h"
+/* The BLAS engine in double. */
 
-const mp_engine mp_blas_double = {0};
+#include "neural/blas.h"
+
+const mp_engine mp_blas_double = {work_size, forward, losses, loss_sum, loss_grad, loss_hvp};

@@ -1,4 +1,5 @@
-/* The blas engine in float. */
-#include "neural/network.h"
+/* The BLAS engine in float. */
+#define MP_SINGLE
+#include "neural/blas.h"
 
-const mp_engine mp_blas_float = {0};
+const mp_engine mp_blas_float = {work_size, forward, losses, loss_sum, loss_grad, loss_hvp};

@@ -48,6 +48,9 @@ typedef struct mp_network {
   int32_t dtype; /* mp_dtype */
   int32_t engine; /* mp_engine_kind */
   mp_gemm_fn gemm; /* Fortran sgemm or dgemm by dtype; NULL where the engine is MP_ENGINE_TILES */
+  void (*set_blas_threads)(int); /* of the library behind gemm, NULL where it has no such function */
+  int (*get_blas_threads)(void);
+  int32_t threads; /* of the BLAS engine in one call; its gradients round differently for each number */
 } mp_network;
 
 /* n rows; the inputs stay in place, a memory map may stand behind them. */

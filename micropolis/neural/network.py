@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import checks, trace_files
-from .._neural import KINDS, LAYER_DTYPE, CData, CNetwork, gemm_address
+from .._neural import KINDS, LAYER_DTYPE, CData, CNetwork, blas_addresses
 from ..errors import InputError, InputTypeError, MicropolisError, TraceFileError
 from .layers import LAYERS, Conv2d, Layer, MaxPool2d, Shape
 from .losses import Loss, as_loss, check_targets
@@ -182,7 +182,7 @@ class Sequential:
         if engine == "tiles" and windows:
             raise InputError("engine: expected 'blas' or 'auto' for Conv2d and MaxPool2d, got 'tiles'")
         sizes = (self.n_parameters, math.prod(shapes[0]), math.prod(shapes[-1]))
-        return CNetwork(records, *sizes, self.dtype, engine, gemm_address(self.dtype) if engine == "blas" else 0)
+        return CNetwork(records, *sizes, self.dtype, engine, blas_addresses(self.dtype) if engine == "blas" else None)
 
     def data(self, X: ArrayLike, y: Any = None, loss: Loss = "multiclass", pack: bool = True) -> CData:
         """Rows and what they are compared with, checked, for the compiled functions.

@@ -9,7 +9,7 @@ from micropolis.errors import InputError, InputTypeError
 from micropolis.neural import SELU, Flatten, Linear, ReLU, Sequential, Sigmoid, Tanh
 from micropolis.neural.losses import NAMES, as_loss, reference
 
-ENGINES = ["tiles"]
+ENGINES = ["tiles", "blas"]
 ACTIVATIONS = [ReLU, Tanh, SELU, Sigmoid]
 # rounding: sums of at most 30 terms of size below 10, through three layers that do not amplify it much
 TOLERANCE = {"float64": 1e-13, "float32": 5e-5}
