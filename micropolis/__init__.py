@@ -63,7 +63,7 @@ _PUBLIC = {
     "sample_model": "bayes",
     "predict_model": "bayes",
 }
-_MODULES = ("densities", "errors", "kernels", "neural", "parameters", "data", "plots")
+_MODULES = ("densities", "errors", "estimators", "kernels", "neural", "parameters", "data", "plots")
 
 __all__ = ["__version__", "get_include", "get_library_dir", *_PUBLIC, *_MODULES]
 

@@ -1,0 +1,52 @@
+"""What the estimators share: scikit-learn itself, networks from their options, classes and labels, random streams."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import checks
+from ..errors import InputError, InputTypeError
+from ..neural.layers import SELU, Layer, Linear, ReLU, Sigmoid, Tanh
+from ..neural.network import Sequential
+
+Array = NDArray[Any]
+
+PURPOSE = "micropolis.estimators"
+base: Any = checks.extra("sklearn.base", "sklearn", PURPOSE)
+validation: Any = checks.extra("sklearn.utils.validation", "sklearn", PURPOSE)
+multiclass: Any = checks.extra("sklearn.utils.multiclass", "sklearn", PURPOSE)
+
+ACTIVATIONS: dict[str, type[Layer]] = {"relu": ReLU, "selu": SELU, "sigmoid": Sigmoid, "tanh": Tanh}
+
+
+def build(
+    n_inputs: int, hidden: Any, n_outputs: int, activation: Any, dtype: Any, rng: np.random.Generator
+) -> Sequential:
+    """The network n_inputs - hidden - n_outputs with initial weights from `rng`."""
+    chosen = ACTIVATIONS[checks.choice("activation", activation, tuple(ACTIVATIONS))]
+    if not isinstance(hidden, list | tuple | np.ndarray):
+        raise InputTypeError(f"hidden: expected a sequence of widths such as (10, 10), got {hidden!r}")
+    layers: list[Layer] = []
+    for i, value in enumerate(hidden):
+        width = checks.integer(f"hidden[{i}]", value, least=1)
+        layers += [Linear(n_inputs, width), chosen()]
+        n_inputs = width
+    return Sequential(*layers, Linear(n_inputs, n_outputs), seed=rng, dtype=dtype)
+
+
+def streams(random_state: Any, n: int) -> list[np.random.SeedSequence]:
+    """Independent seeds from what scikit-learn takes as `random_state`."""
+    seed = validation.check_random_state(random_state).randint(np.iinfo(np.int32).max)
+    return np.random.SeedSequence(int(seed)).spawn(n)
+
+
+def encode(y: Array) -> tuple[Array, NDArray[np.int64]]:
+    """(classes in order, label 0 .. n_classes - 1 of every row)."""
+    multiclass.check_classification_targets(y)
+    classes, labels = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise InputError(f"y: expected at least two classes, got 1 class: {classes[0]!r}")
+    return classes, labels.astype(np.int64)
