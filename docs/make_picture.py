@@ -18,9 +18,9 @@ WIDTH = 1000
 # file written by a demo -> (picture of the docs, number of colours)
 PICTURES = {
     posteriors.PICTURE: ("demo", 32),
-    moons.PICTURE: ("moons", 64),
-    digits.PICTURE: ("digits", 64),
-    "bayesian_network.png": ("bayesian_network", 64),
+    moons.PICTURE: ("moons", 256),
+    digits.PICTURE: ("digits", 256),
+    "bayesian_network.png": ("bayesian_network", 256),
 }
 
 if __name__ == "__main__":
