@@ -12,6 +12,7 @@ import micropolis
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+PAGES = ("README.md", "docs/densities.md", "docs/sampling.md", "docs/kernels.md", "docs/networks_demo.md")
 NEEDS = {"eight_schools": "casadi"}
 
 
@@ -34,7 +35,7 @@ def test_there_are_examples():
     assert len(EXAMPLES) >= 6
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/densities.md", "docs/sampling.md", "docs/kernels.md", "docs/networks_demo.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_the_python_of_a_page_runs(page, tmp_path):
     """All Python blocks of a page, one after another in one process."""
     pytest.importorskip("casadi")
