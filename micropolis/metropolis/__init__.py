@@ -1,1 +1,1 @@
-"""Metropolis kernels: random walk and Langevin."""
+"""Metropolis: the kernels random walk and Langevin, and the optimisers of networks MH and MMH."""

@@ -133,14 +133,13 @@ class WeightWalk(ABC):
     def _begin(self, X: Any, y: Any, steps: int, shared: dict[Any, CData] | None = None, **options: Any) -> Run:
         steps = checks.integer("steps", steps, least=0)
         self._check_idle()
+        # asked of the machine, since Linux hands out more memory than there is and kills the process that uses it
+        if steps * STEP_RECORD.itemsize > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+            raise InputError(f"steps: no memory for the history of {steps} steps; make several runs")
         self._attach(X, y, shared)
         checked = self._options(**options)
-        try:
-            records = np.empty(steps, STEP_RECORD)
-        except MemoryError as error:
-            raise InputError(f"steps: no memory for the history of {steps} steps") from error
         self._loop.schedule(*self._lr.table(self._position, steps), *self._T.table(self._position, steps))
-        return Run(self._guarded, records, checked)
+        return Run(self._guarded, np.empty(steps, STEP_RECORD), checked)
 
     def _check_idle(self) -> None:
         if self._busy.locked():

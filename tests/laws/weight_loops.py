@@ -10,6 +10,16 @@ from micropolis.metropolis.barker import sample_correction
 from micropolis.neural.losses import reference
 
 
+def moons(n=500, seed=0):
+    """Two interleaved half circles with noise 0.1, as scikit-learn's make_moons."""
+    rng = np.random.default_rng(seed)
+    angle, y = np.linspace(0, np.pi, n // 2), np.repeat([0, 1], n // 2)
+    upper, lower = (np.cos(angle), np.sin(angle)), (1 - np.cos(angle), 0.5 - np.sin(angle))
+    X = np.concatenate([np.stack(upper, axis=1), np.stack(lower, axis=1)]) + 0.1 * rng.standard_normal((n, 2))
+    order = rng.permutation(n)
+    return X[order], y[order]
+
+
 def row_losses(net, theta, X, y, loss="multiclass", scale=1.0):
     """Loss of every row at `theta`, by the NumPy reference of the network."""
     model = net.copy()
