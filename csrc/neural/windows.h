@@ -46,6 +46,42 @@ static MP_CLONES void scatter_windows(const mp_layer *layer, int64_t n, const re
       }
 }
 
+typedef real four __attribute__((vector_size(4 * sizeof(real))));
+typedef integer four_integers __attribute__((vector_size(4 * sizeof(real))));
+typedef int32_t four_places __attribute__((vector_size(16)));
+
+MP_INLINE four load_four(const real *p) {
+  four v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+MP_INLINE four_integers choose(four_integers mask, four_integers yes, four_integers no) {
+  return (yes & mask) | (no & ~mask);
+}
+
+/* A line of windows of side 2, four at a time; how many it did. */
+MP_INLINE int64_t pool_pairs(int64_t width, int64_t width_out, int32_t corner, const real *plane, real shift, real *out,
+                             int32_t *winners) {
+  const real *upper = plane + corner, *lower = upper + width;
+  const four_integers even = {0, 2, 4, 6}, odd = {1, 3, 5, 7};
+  int64_t x = 0;
+  for (; x + 4 <= width_out; x += 4) {
+    four u = load_four(upper + 2 * x), v = load_four(upper + 2 * x + 4), w = load_four(lower + 2 * x),
+         z = load_four(lower + 2 * x + 4);
+    four a = __builtin_shuffle(u, v, even), b = __builtin_shuffle(u, v, odd);
+    four c = __builtin_shuffle(w, z, even), d = __builtin_shuffle(w, z, odd);
+    four_integers right = b > a, right_below = d > c, at = even + (integer)(corner + 2 * x); /* a mask is -1 or 0 */
+    four first = (four)choose(right, (four_integers)b, (four_integers)a);
+    four second = (four)choose(right_below, (four_integers)d, (four_integers)c);
+    four_integers below = second > first, place = choose(below, at + (integer)width - right_below, at - right);
+    four largest = (four)choose(below, (four_integers)second, (four_integers)first) + shift;
+    four_places places = __builtin_convertvector(place, four_places);
+    memcpy(out + x, &largest, sizeof largest);
+    memcpy(winners + x, &places, sizeof places);
+  }
+  return x;
+}
+
 /* out [channels][n][plane] = the largest of each window (plus the channel's bias, or NULL); winners: where it stood in its
  * plane, the first of equals. */
 static MP_CLONES void pool_windows(const mp_layer *layer, int64_t n, const real *images, plane_strides stride,
@@ -57,19 +93,8 @@ static MP_CLONES void pool_windows(const mp_layer *layer, int64_t n, const real 
       real shift = bias ? bias[c] : 0;
       for (int64_t y = 0; y < height_out; y++, out += width_out, winners += width_out) {
         int32_t corner = (int32_t)(y * k * width);
-        if (k == 2) { /* by selections alone, which the compiler makes vectors of */
-          const real *upper = plane + corner, *lower = upper + width;
-          for (int64_t x = 0; x < width_out; x++) {
-            real a = upper[2 * x], b = upper[2 * x + 1], c0 = lower[2 * x], d = lower[2 * x + 1];
-            int32_t at = corner + 2 * (int32_t)x;
-            real first = b > a ? b : a, second = d > c0 ? d : c0;
-            int32_t at_first = b > a ? at + 1 : at, at_second = at + (int32_t)width + (d > c0 ? 1 : 0);
-            out[x] = (second > first ? second : first) + shift;
-            winners[x] = second > first ? at_second : at_first;
-          }
-          continue;
-        }
-        for (int64_t x = 0; x < width_out; x++) {
+        int64_t x = k == 2 ? pool_pairs(width, width_out, corner, plane, shift, out, winners) : 0;
+        for (; x < width_out; x++) {
           int32_t best = corner + (int32_t)(x * k);
           for (int64_t i = 0; i < k; i++)
             for (int64_t j = 0; j < k; j++) {
