@@ -23,6 +23,7 @@ from .trace import Trace
 
 Array = NDArray[Any]
 
+CHAINS = 4  # the default of `sample`
 BLOCK = 16  # draws converted to the network's dtype at once
 
 
@@ -95,7 +96,10 @@ def sample_model(
         if not isinstance(kernel, SplitHMC):
             got = "the default NUTS" if kernel is None else type(kernel).__name__
             raise InputError(f"batches: expected None, or an HMC or SplitHMC kernel, got {batches} with {got}")
-    density = Posterior(net, x, y, loss=loss, tau=tau, tau_out=tau_out, batches=batches)
+    # processors that the chains leave idle work inside the network
+    chains = sample_options.get("chains", CHAINS)
+    share = workers.available() // chains if isinstance(chains, int) and chains > 0 else 1
+    density = Posterior(net, x, y, loss, tau, tau_out, batches, threads=max(1, min(share, 64)))
     start = net.parameters.astype(np.float64) if init is None else init
     stored = net.dtype.name if dtype is None else dtype
     return sample(density, kernel, draws=draws, init=start, dtype=stored, **sample_options)

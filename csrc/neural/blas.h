@@ -22,14 +22,14 @@ typedef struct {
   int64_t n_in, n_out;   /* of one row */
   int64_t channels, plane; /* of its input, where that lies channel by channel; else 0 */
   int in_place, pooled_next;
-  real *out, *tangent;
+  real *out, *tangent, *columns; /* columns: the windows of a convolution */
   int32_t *winners;
 } node;
 
 typedef struct {
   node *nodes;
   int64_t n_nodes;
-  real *inputs, *columns, *moved; /* gathered rows; windows and their derivatives */
+  real *inputs, *moved; /* gathered rows; derivatives of windows */
   real *deltas[2], *delta_tangents[2];
   double *losses;
   void *scratch;
@@ -68,7 +68,8 @@ static size_t arrange(const mp_network *network, int64_t block, void *work, work
     if (!layer && !planes) break;
     if (layer && layer->kind == MP_FLATTEN && !planes) continue;
     const int64_t *shape = layer ? layer->in : network->layers[l - 1].out;
-    node next = {layer, features(shape), layer ? features(layer->out) : features(shape), 0, 0, 0, 0, NULL, NULL, NULL};
+    node next = {layer, features(shape), layer ? features(layer->out) : features(shape), 0, 0, 0, 0, NULL, NULL, NULL,
+                 NULL};
     if (planes) next.channels = shape[0], next.plane = shape[1] * shape[2];
     int window = layer && (layer->kind == MP_CONV2D || layer->kind == MP_MAX_POOL2D);
     next.in_place = layer && is_activation(layer) && l > 0 && before.layer && !is_activation(before.layer);
@@ -81,7 +82,10 @@ static size_t arrange(const mp_network *network, int64_t block, void *work, work
     }
     if (layer && layer->kind == MP_MAX_POOL2D)
       next.winners = carve(&at, &total, (size_t)(block * next.n_out) * sizeof(int32_t));
-    if (layer && layer->kind == MP_CONV2D && block * windows_of(layer) > columns) columns = block * windows_of(layer);
+    if (layer && layer->kind == MP_CONV2D) {
+      next.columns = carve_reals(&at, &total, block * windows_of(layer));
+      if (block * windows_of(layer) > columns) columns = block * windows_of(layer);
+    }
     if (layer && layer->kind == MP_FLATTEN) planes = 0;
     if (window) planes = 1;
     if (next.n_out > widest) widest = next.n_out;
@@ -91,7 +95,6 @@ static size_t arrange(const mp_network *network, int64_t block, void *work, work
     if (!layer) break;
   }
   w->inputs = carve_reals(&at, &total, block * network->n_inputs);
-  w->columns = carve_reals(&at, &total, columns);
   w->moved = carve_reals(&at, &total, columns);
   for (int i = 0; i < 2; i++) {
     w->deltas[i] = carve_reals(&at, &total, block * widest);
@@ -181,8 +184,8 @@ static const real *forward_block(const mp_network *network, const real *theta, i
     } else if (is_activation(layer)) {
       activate_tile(layer->kind, tiles_of(n * s->n_out), x, s->out);
     } else {
-      if (layer->kind == MP_CONV2D) gather_windows(layer, n, x, strides_of(s, n), w->columns);
-      apply(network, s, n, theta, x, w->columns, 0, s->out);
+      if (layer->kind == MP_CONV2D) gather_windows(layer, n, x, strides_of(s, n), s->columns);
+      apply(network, s, n, theta, x, s->columns, 0, s->out);
     }
     x = s->out;
   }
@@ -193,7 +196,7 @@ static const real *forward_block(const mp_network *network, const real *theta, i
 static const real *input_of(const workspace *w, const node *s, const real *x) { return s == w->nodes ? x : s[-1].out; }
 static const real *moved_input_of(const workspace *w, const node *s) { return s == w->nodes ? NULL : s[-1].tangent; }
 
-/* Derivatives of the outputs as theta moves along `vector`; w->columns and w->moved are used. */
+/* Derivatives of the outputs as theta moves along `vector`, after forward_block. */
 static const real *tangent_block(const mp_network *network, const real *theta, const real *vector, int64_t n,
                                  const real *inputs, const workspace *w) {
   for (const node *s = w->nodes; s < w->nodes + w->n_nodes; s++) {
@@ -201,8 +204,7 @@ static const real *tangent_block(const mp_network *network, const real *theta, c
     const real *x = input_of(w, s, inputs), *dx = moved_input_of(w, s);
     size_t bytes = (size_t)(n * s->n_out) * sizeof(real);
     if (layer && (layer->kind == MP_LINEAR || layer->kind == MP_CONV2D)) {
-      if (layer->kind == MP_CONV2D) gather_windows(layer, n, x, strides_of(s, n), w->columns);
-      apply(network, s, n, vector, x, w->columns, 0, s->tangent);
+      apply(network, s, n, vector, x, s->columns, 0, s->tangent);
       if (dx) {
         if (layer->kind == MP_CONV2D) gather_windows(layer, n, dx, strides_of(s, n), w->moved);
         apply(network, s, n, theta, dx, w->moved, 1, s->tangent);
@@ -269,9 +271,8 @@ static void backward_block(const mp_network *network, const real *theta, int64_t
     } else if (layer->kind == MP_MAX_POOL2D) {
       if (s > w->nodes) spread_winners(layer, n, delta, s->winners, other);
     } else {
-      if (layer->kind == MP_CONV2D) gather_windows(layer, n, x, strides_of(s, n), w->columns);
-      add_gradient(network, s, n, delta, x, w->columns, 1, gradient);
-      if (s > w->nodes) pull_back(network, s, n, theta, delta, w->columns, other);
+      add_gradient(network, s, n, delta, x, s->columns, 1, gradient);
+      if (s > w->nodes) pull_back(network, s, n, theta, delta, s->columns, other);
     }
     real *swap = delta;
     delta = other, other = swap;

@@ -27,17 +27,16 @@ static void curvature_block(const mp_network *network, const real *theta, const 
         spread_winners(layer, n, tangent, s->winners, other_tangent);
       }
     } else {
-      if (layer->kind == MP_CONV2D) gather_windows(layer, n, x, strides_of(s, n), w->columns);
-      add_gradient(network, s, n, tangent, x, w->columns, 1, result);
+      add_gradient(network, s, n, tangent, x, s->columns, 1, result);
       if (dx) {
         if (layer->kind == MP_CONV2D) gather_windows(layer, n, dx, strides_of(s, n), w->moved);
         add_gradient(network, s, n, delta, dx, w->moved, 0, result);
       }
       if (s > w->nodes) {
-        pull_back(network, s, n, vector, delta, w->columns, other_tangent);
-        pull_back(network, s, n, theta, tangent, w->columns, other);
+        pull_back(network, s, n, vector, delta, s->columns, other_tangent);
+        pull_back(network, s, n, theta, tangent, s->columns, other);
         add_reals(n * s->n_in, other, other_tangent);
-        pull_back(network, s, n, theta, delta, w->columns, other);
+        pull_back(network, s, n, theta, delta, s->columns, other);
       }
     }
     real *swap = delta;

@@ -44,6 +44,9 @@ class Posterior(Density):
         Noise precision, for "regression".
     batches : int, optional
         Offer the rows in so many blocks of consecutive rows to `SplitHMC`.
+    threads : int, default 1
+        Of one evaluation, for wide networks and convolutions; chains have threads of their own. Gradients round
+        differently for each number.
 
     Raises
     ------
@@ -68,6 +71,7 @@ class Posterior(Density):
         tau: float | Sequence[float] = 1.0,
         tau_out: float = 1.0,
         batches: int | None = None,
+        threads: int = 1,
     ) -> None:
         if not isinstance(net, Sequential):
             raise InputTypeError(f"net: expected a Sequential, got {type(net).__name__}")
@@ -88,6 +92,7 @@ class Posterior(Density):
         self.batches = 1 if batches is None else checks.integer("batches", batches, least=1)
         if self.batches > max(1, len(self._inputs)):
             raise InputError(f"batches: expected at most one for each of {len(self._inputs)} rows, got {self.batches}")
+        self.threads = checks.integer("threads", threads, least=1, most=64)
         super().__init__(net.n_parameters, tuple(_names(net)))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -98,7 +103,7 @@ class Posterior(Density):
     def _compiled(self) -> Any:
         """What all chains share: network, loss, data, and the arrays of the struct."""
         if self._shared is None:
-            network = self.net.bind()
+            network = self.net.bind().with_threads(self.threads)
             loss = as_loss(self.loss, self.tau_out, network.n_outputs)
             # a packed copy of a memory map would defeat its purpose
             pack = not isinstance(self._inputs, np.memmap)
