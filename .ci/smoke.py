@@ -24,6 +24,7 @@ for name, call in {
     "numba": lambda: mp.Density.from_numba(lambda x, grad: 0.0, dim=2),
     "arviz": trace.summary,
     "plots": lambda: mp.plots.overview(trace),
+    "sklearn": lambda: mp.estimators.MetropolisClassifier(),
 }.items():
     try:
         call()

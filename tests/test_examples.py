@@ -12,7 +12,14 @@ import micropolis
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-PAGES = ("README.md", "docs/densities.md", "docs/sampling.md", "docs/kernels.md", "docs/networks_demo.md")
+PAGES = (
+    "README.md",
+    "docs/densities.md",
+    "docs/sampling.md",
+    "docs/kernels.md",
+    "docs/estimators.md",
+    "docs/networks_demo.md",
+)
 NEEDS = {"eight_schools": "casadi"}
 
 
@@ -41,6 +48,7 @@ def test_the_python_of_a_page_runs(page, tmp_path):
     pytest.importorskip("casadi")
     pytest.importorskip("numba")
     pytest.importorskip("arviz")
+    pytest.importorskip("sklearn")
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), flags=re.DOTALL | re.MULTILINE)
     assert blocks
     script = tmp_path / "page.py"

@@ -106,7 +106,7 @@ class _BayesianMLP(common.base.BaseEstimator):  # type: ignore[misc]
         divergent = int(self.trace_.stats["divergent"].sum())
         if self.r_hat_ > R_HAT_LIMIT or divergent:
             warnings.warn(
-                f"{type(self).__name__}: R-hat of the predictions is {self.r_hat_:.3g}, expected at most {R_HAT_LIMIT}; "
+                f"{type(self).__name__}: predictions have R-hat {self.r_hat_:.3g} (at most {R_HAT_LIMIT} is good), "
                 f"{divergent} of {self.trace_.stats.size} draws are divergent: take more warmup and draws",
                 SamplingWarning,
                 stacklevel=3,
@@ -150,8 +150,8 @@ class BayesianMLPClassifier(common.base.ClassifierMixin, _BayesianMLP):  # type:
     activation : "relu", "selu", "sigmoid" or "tanh"
     tau : float or sequence of float, optional
         Precision of the Gaussian prior, one for all weights or one for each tensor (weights and biases of the first
-        layer, of the second, ...). None: the number of inputs of its layer for a weight, 1 for a bias, both a quarter of
-        it in the first of several layers.
+        layer, of the second, ...). None: the number of inputs of its layer for a weight, 1 for a bias; a quarter of
+        that in the first of several layers.
     kernel : Kernel, optional
         Default ``NUTS(max_depth=7)``.
     warmup, draws, chains : int

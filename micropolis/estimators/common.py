@@ -48,5 +48,5 @@ def encode(y: Array) -> tuple[Array, NDArray[np.int64]]:
     multiclass.check_classification_targets(y)
     classes, labels = np.unique(y, return_inverse=True)
     if len(classes) < 2:
-        raise InputError(f"y: expected at least two classes, got 1 class: {classes[0]!r}")
+        raise InputError(f"y: expected at least two classes, got 1 class: {classes.tolist()[0]!r}")
     return classes, labels.astype(np.int64)
