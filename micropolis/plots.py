@@ -1,4 +1,4 @@
-"""Pictures of traces: what each chain did, and its marginal distribution over a reference."""
+"""Pictures of traces: what each chain did, and its marginal distribution over a reference; and those of networks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import checks
 from .errors import InputError
+from .plots_networks import confusion_matrix, decision_boundary, loss_curves, minibatch_sizes
 from .trace import Trace
+
+__all__ = [
+    "Quantity",
+    "confusion_matrix",
+    "decision_boundary",
+    "gallery",
+    "loss_curves",
+    "minibatch_sizes",
+    "overview",
+]
 
 CHAIN_COLOURS = ("#1b6ca8", "#57a0d3", "#0f3d63", "#8fc1e3")
 MARGINAL, REFERENCE = "#0f3d63", "#f2b872"

@@ -12,6 +12,14 @@ import micropolis
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+PAGES = (
+    "README.md",
+    "docs/densities.md",
+    "docs/sampling.md",
+    "docs/kernels.md",
+    "docs/estimators.md",
+    "docs/networks_demo.md",
+)
 NEEDS = {"eight_schools": "casadi"}
 
 
@@ -31,12 +39,10 @@ def test_example(path, tmp_path):
 
 
 def test_there_are_examples():
-    assert len(EXAMPLES) >= 4
+    assert len(EXAMPLES) >= 6
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "docs/densities.md", "docs/sampling.md", "docs/kernels.md", "docs/estimators.md"]
-)
+@pytest.mark.parametrize("page", PAGES)
 def test_the_python_of_a_page_runs(page, tmp_path):
     """All Python blocks of a page, one after another in one process."""
     pytest.importorskip("casadi")

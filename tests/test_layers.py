@@ -34,7 +34,9 @@ sampling
 cuda
 bayes
 estimators
+plots_networks
 plots
+demos
 __main__
 """
 RANK = {name: rank for rank, line in enumerate(LAYERS.split("\n")) for name in line.split()}

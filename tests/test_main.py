@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from micropolis import __version__, checks, data
-from micropolis.__main__ import PICTURE, main
+from micropolis.__main__ import main
+from micropolis.demos import digits, moons
+from micropolis.demos.posteriors import PICTURE
 from micropolis.errors import MissingExtraError
 
 
@@ -38,7 +40,12 @@ def test_demo_prints_a_table_and_writes_a_picture(folder, capsys):
     pytest.importorskip("casadi")
     image = pytest.importorskip("matplotlib.image")
     assert main(["demo", "--draws", "200"]) == 0
-    table = rows(capsys.readouterr().out)
+    printed = capsys.readouterr().out
+    found = re.search(r"acceptance (\S+), loss (\S+) -> (\S+) \(best\), accuracy (\S+) -> (\S+)\n", printed)
+    acceptance, start, best, before, after = map(float, found.groups())
+    assert 0.05 < acceptance < 0.4 and best < 0.05 < start  # a random network's loss is near log 2
+    assert before < 0.9 and after >= 0.99
+    table = rows(printed)
     assert tuple(table) == data.NAMES
     for dim, z, ess, rate, seconds, divergent in table.values():
         assert z < 5  # 33 means: beyond 4.4 once in 3000 tests of exact errors; theirs are estimated
@@ -46,9 +53,10 @@ def test_demo_prints_a_table_and_writes_a_picture(folder, capsys):
         assert rate == pytest.approx(ess / seconds, rel=0.02)
         assert 5 <= dim <= 10
         assert divergent <= 8
-    picture = image.imread(folder / PICTURE)
-    assert picture.shape[0] > 800
-    assert np.ptp(picture[..., :3]) > 0.9  # there is something on it
+    for name, height in ((PICTURE, 800), (moons.PICTURE, 380)):
+        picture = image.imread(folder / name)
+        assert picture.shape[0] > height
+        assert np.ptp(picture[..., :3]) > 0.9  # there is something on it
 
 
 def test_demo_without_matplotlib_and_arviz_still_prints_the_table(folder, capsys, monkeypatch):
@@ -59,7 +67,7 @@ def test_demo_without_matplotlib_and_arviz_still_prints_the_table(folder, capsys
     assert tuple(rows(printed)) == data.NAMES
     assert "No picture: micropolis.plots needs matplotlib" in printed
     assert "pip install 'micropolis[arviz]'" in printed
-    assert not (folder / PICTURE).exists()
+    assert not list(folder.iterdir())
 
 
 def test_demo_without_casadi_says_how_to_get_it(folder, capsys, monkeypatch):
@@ -71,6 +79,33 @@ def test_demo_without_casadi_says_how_to_get_it(folder, capsys, monkeypatch):
 def test_demo_refuses_too_few_draws(folder, capsys):
     assert main(["demo", "--draws", "0"]) == 1
     assert "draws: expected an integer >= 4, got 0" in capsys.readouterr().err
+
+
+def test_digits_compares_eight_settings(folder, capsys):
+    pytest.importorskip("sklearn")
+    image = pytest.importorskip("matplotlib.image")
+    assert main(["digits", "--seconds", "0.1", "--out", "here.png"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    settings = [*digits.SETTINGS, digits.COLDER]
+    shown = [line for line in lines if line.startswith(tuple(setting.name for setting in settings))]
+    assert len(shown) == len(settings)
+    for line, setting in zip(shown, settings, strict=True):
+        name, (steps, microseconds, seen, accuracy, loss, acceptance) = line[:31].strip(), line[31:].split()
+        assert name == setting.name
+        assert int(steps) * (float(microseconds) + 0.05) >= 0.1e6  # 0.05: as printed
+        assert int(seen.replace(",", "")) >= int(steps) * min(setting.batch_size, 64)
+        assert 0.05 < float(accuracy) <= 1 and float(loss) > 0 and 0 < float(acceptance) < 1
+    assert image.imread(folder / "here.png").shape[0] > 1000
+
+
+def test_digits_says_what_is_missing_or_wrong(folder, capsys, monkeypatch):
+    assert main(["digits", "--seconds", "0"]) == 1
+    assert "seconds: expected a finite number > 0, got 0.0" in capsys.readouterr().err
+    assert main(["digits", "--out", "no/such/folder/x.png"]) == 1
+    assert "out: expected a path in a folder that exists" in capsys.readouterr().err
+    without(monkeypatch, "sklearn")
+    assert main(["digits"]) == 1
+    assert "pip install 'micropolis[sklearn]'" in capsys.readouterr().err
 
 
 def test_info(capsys):

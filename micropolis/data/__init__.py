@@ -1,7 +1,8 @@
-"""Small real data sets with licence and origin, and the models that go with them."""
+"""Small real data sets with licence and origin, the models that go with them, and a toy."""
 
 from __future__ import annotations
 
 from .models import NAMES, Posterior, posteriordb
+from .moons import moons
 
-__all__ = ["NAMES", "Posterior", "posteriordb"]
+__all__ = ["NAMES", "Posterior", "moons", "posteriordb"]

@@ -1,0 +1,1 @@
+"""What the command line runs: networks trained by Metropolis, posteriors sampled by NUTS."""
