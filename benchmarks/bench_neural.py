@@ -7,8 +7,8 @@ rows, 14 us at eight doubles a cycle and 3.7 GHz; tanh, exp and log come on top.
 products: they are timed by themselves, as SciPy's sgemm, in the same process. The convolutional network (conv 20@5x5,
 pool 2, ReLU, conv 50@5x5, pool 2, ReLU, 800-500, ReLU, 500-10: 431,080 parameters, 28 x 28 images) takes 2.29 million
 multiply-adds an image forward and 6.59 million with the gradient: 1.318 GFLOP for 100 images. Its matrix products are
-timed by themselves too, with the shapes that blocks of rows give them; laying out windows, pooling and the 431,080 normals
-of a draw come on top.
+timed by themselves too, with the shapes that blocks of rows give them; laying out windows, pooling and the 431,080
+normals of a draw come on top.
 
 PyTorch, where it is installed, runs on one thread: the same network, loss and gradient.
 """
