@@ -14,6 +14,7 @@ from .protocol import Kernel
 R_HAT_LIMIT = 1.01  # Vehtari et al. 2021, Rank-normalization, folding, and localization
 ESS_PER_CHAIN = 100  # the same
 BFMI_LIMIT = 0.3  # Betancourt 2016, Diagnosing suboptimal cotangent disintegrations
+COORDINATES = 8192  # looked at together: the sums of many more would be a second trace in memory
 
 
 class Moments(NamedTuple):
@@ -97,8 +98,11 @@ def warnings(draws: NDArray[Any], stats: NDArray[Any], kernels: Sequence[Kernel]
         stuck = [str(chain) for chain in range(chains) if not stats["accepted"][chain].any()]
         if stuck:
             found.append(f"{_chains(stuck)} never moved: the steps are too large, or the start is not a good one.")
-        batches = moments(draws)
-        r_hat, ess = split_r_hat(batches), batch_ess(batches)
+        r_hat, ess = np.empty(dim), np.empty(dim)
+        for start in range(0, dim, COORDINATES):
+            some = slice(start, start + COORDINATES)
+            batches = moments(draws[:, :, some])
+            r_hat[some], ess[some] = split_r_hat(batches), batch_ess(batches)
         if (above := r_hat > R_HAT_LIMIT).any():
             worst = int(np.nanargmax(r_hat))
             found.append(
