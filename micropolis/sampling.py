@@ -11,7 +11,7 @@ from concurrent.futures import Future, wait
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from . import checks, starts, storage, workers
 from . import progress as progress_bar
@@ -103,7 +103,7 @@ def sample(
 
         kernel = NUTS()
     if not isinstance(kernel, Kernel):
-        raise InputTypeError(f"kernel: expected a kernel such as NUTS(), got {type(kernel).__name__}")
+        raise InputTypeError(f"kernel: expected a kernel such as NUTS(), got {checks.kind(kernel)}")
     plan: dict[str, Any] = {
         "draws": checks.integer("draws", draws, least=0),
         "warmup": checks.integer("warmup", warmup, least=0),
@@ -157,7 +157,8 @@ def resume(
     Raises
     ------
     InputError
-        If the density is missing or is not the one the trace was made with.
+        If the density is missing or is not the one the trace was made with, or if `store` is the file that the
+        trace's own draws are in.
 
     Examples
     --------
@@ -196,6 +197,7 @@ def resume(
         if len(extra["draws"]) > plan["draws"]:
             raise InputError(f"draws: chain {i} already has {len(extra['draws'])} more draws; ask for at least these")
     sink = storage.sink(trace.draws.dtype.name, store, checkpoint)
+    storage.check_other("store", sink.store, trace.draws)
     warmup = plan["warmup"] if trace.warmup_done < plan["warmup"] else 0
     progress_bar.check(progress)
     storage.check((trace.n_chains, plan["draws"], trace.dim), warmup, trace.stats.dtype, sink.dtype, sink.store)
@@ -207,7 +209,7 @@ def resume(
         stream.state = rng
         job = ChainJob(i, kernel, density, stream, int(tuning["warmup"]), plan["backend"])
         job.restore(state, tuning)
-        _check_fingerprint(density, state, i)
+        starts.check_fingerprint(density, state, i)
         jobs.append(job)
     run = _Run(jobs, density, plan, warmup, sink, progress)
     for job, extra in zip(jobs, trace.ragged, strict=False):
@@ -216,16 +218,6 @@ def resume(
         job.position = done if not job.warm else job.position
     run.warmup_stats[:] = trace.warmup_stats[:, :warmup]
     return run.go()
-
-
-def _check_fingerprint(density: Density, state: dict[str, NDArray[Any]], chain: int) -> None:
-    """The density must give the value that the trace recorded; another machine's libm may differ in the last bits."""
-    recorded, now = float(state["logp"][0]), float(density(state["x"]))
-    if not np.isclose(recorded, now, rtol=1e-9, atol=1e-9):
-        raise InputError(
-            f"density: not the one the trace was made with: at the last point of chain {chain} it is {now!r}, "
-            f"the trace has {recorded!r}"
-        )
 
 
 def _backend(backend: Any) -> str:
@@ -330,6 +322,8 @@ class _Run:
         try:
             while wait(futures, timeout=TICK).not_done:
                 self._show()
+                for job in self.jobs:
+                    job.mark_soon()
                 if self.checkpoint is not None and time.monotonic() - saved > CHECKPOINT_PERIOD:
                     self._save(self.trace([job.record() for job in self.jobs]))
                     saved = time.monotonic()

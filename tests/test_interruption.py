@@ -115,6 +115,30 @@ def test_ctrl_c_in_compiled_chains(warmup, tmp_path):
     np.testing.assert_array_equal(rest.stats, whole.stats)
 
 
+def test_ctrl_c_in_a_long_thinned_draw():
+    plan = {"warmup": 0, "chains": 2, "threads": 2, "seed": 4, "progress": False}
+    timer = threading.Timer(0.2, press_ctrl_c)
+    timer.start()
+    began = time.monotonic()
+    trace = mp.sample(DENSE, LONG, draws=3, thin=10**8, **plan)
+    assert time.monotonic() - began < 2.0 and trace.n_draws == 0
+    np.testing.assert_array_equal(trace.states[0]["x"], mp.sample(DENSE, LONG, draws=0, **plan).states[0]["x"])
+
+
+@pytest.mark.parametrize("period", [0.0, 0.25])
+def test_a_thinned_draw_that_was_broken_off_is_made_again(period, monkeypatch):
+    monkeypatch.setattr(mp.chains, "MARK_PERIOD", period)
+    plan = {"warmup": 30, "chains": 2, "thin": 5, "seed": 3, "progress": False}
+    slow = mp.Density.from_callable(SlowFrom(STARTS + 150, press_ctrl_c), dim=2)
+    trace = mp.sample(slow, KERNEL, draws=40, **plan)
+    assert 0 < len(trace.ragged[0]["draws"]) < 40
+    fast = mp.Density.from_callable(normal, dim=2)
+    whole = mp.sample(fast, KERNEL, draws=40, **plan)
+    rest = mp.resume(trace, density=fast)
+    np.testing.assert_array_equal(rest.draws, whole.draws[:, trace.n_draws :])
+    np.testing.assert_array_equal(rest.stats, whole.stats[:, trace.n_draws :])
+
+
 def test_ctrl_c_at_the_start_is_a_keyboard_interrupt():
     """Before there are chains there is nothing to keep."""
     density = mp.Density.from_callable(SlowFrom(0, press_ctrl_c), dim=2)
@@ -284,10 +308,25 @@ def test_store_over_a_file_in_use(tmp_path):
     path = tmp_path / "draws.npy"
     first = mp.sample(DENSE, KERNEL, store=path, seed=1, **PLAN)
     kept = first.draws.copy()
-    second = mp.resume(first, 10, store=path)
+    second = mp.sample(DENSE, KERNEL, store=path, seed=2, **PLAN | {"draws": 10})
     np.testing.assert_array_equal(first.draws, kept)
     np.testing.assert_array_equal(np.load(path), second.draws)
     assert second.draws.shape == (2, 10, 100)
+
+
+def test_resume_into_the_file_of_the_run_itself(tmp_path, monkeypatch):
+    """The new draws alone would take the place of those that are there."""
+    path = tmp_path / "draws.npy"
+    first = mp.sample(DENSE, KERNEL, store=path, seed=1, **PLAN)
+    monkeypatch.chdir(tmp_path)
+    for name in (path, "draws.npy"):
+        with pytest.raises(InputError, match=r"store: .*draws.npy holds the draws of the run to be resumed"):
+            mp.resume(first, 10, store=name)
+    np.testing.assert_array_equal(np.load(path), first.draws)
+    more = mp.resume(first, 10, store=tmp_path / "more.npy")
+    with pytest.raises(InputError, match="more.npy holds the draws"):
+        mp.resume(more, 10, store=tmp_path / "more.npy")
+    mp.resume(more, 10, store=path)  # no longer needed
 
 
 def test_store_where_nothing_may_be_written(tmp_path, monkeypatch):
