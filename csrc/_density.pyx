@@ -269,18 +269,25 @@ cdef int record_third_product(size_t dim, const double *x, const double *m, doub
 # -- Python functions --------------------------------------------------------------------------------------------------
 
 cdef class PythonTarget:
-    """What the trampolines reach: a Python function x -> (logp, grad), one x -> logp, and the first error of either."""
+    """What the trampolines reach: a Python function x -> (logp, grad), one x -> logp, and the first error of either.
+
+    While `stopped`, neither is called and every call ends in a fatal code without an error.
+    """
     cdef object logp_grad, value
     cdef public object error
     cdef public object where
+    cdef public bint stopped
 
     def __init__(self, logp_grad, value=None):
         self.logp_grad, self.value = logp_grad, value
         self.error = self.where = None
+        self.stopped = False
 
 
 cdef int call_logp_grad(size_t dim, const double *x, double *grad, double *logp, void *user_data) noexcept with gil:
     cdef PythonTarget target = <PythonTarget>user_data
+    if target.stopped:
+        return -1
     point = np.empty(dim)
     cdef double[::1] view = point, gradient
     memcpy(&view[0], x, dim * sizeof(double))
@@ -297,6 +304,8 @@ cdef int call_logp_grad(size_t dim, const double *x, double *grad, double *logp,
 
 cdef int call_value(size_t dim, const double *x, double *logp, void *user_data) noexcept with gil:
     cdef PythonTarget target = <PythonTarget>user_data
+    if target.stopped:
+        return -1
     point = np.empty(dim)
     cdef double[::1] view = point
     memcpy(&view[0], x, dim * sizeof(double))

@@ -16,6 +16,7 @@ def python_density(
 class PythonTarget:
     error: BaseException | None
     where: Array | None
+    stopped: bool
     def __init__(
         self, logp_grad: Callable[[Array], tuple[float, Array]], value: Callable[[Array], float] | None = None
     ) -> None: ...

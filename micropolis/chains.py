@@ -177,6 +177,11 @@ class ChainJob:
             self.cancelled = True  # what stays when a pause takes the flag
             self.control[0] = CANCEL
 
+    def break_off(self) -> None:
+        """Do not wait for the end of a step either, where the density is a Python function."""
+        if self.handle.target is not None:
+            self.handle.target.stopped = True
+
     def mark_soon(self) -> None:
         """Every MARK_PERIOD, have a running chain note where it is; from another thread."""
         if self.backend == "cuda" or time.monotonic() - self.marked < MARK_PERIOD:
@@ -224,6 +229,11 @@ class ChainJob:
             status = protocol.OK
         if self.warm:
             self.warmup_done = self.position
+        target = self.handle.target
+        if target is not None and target.stopped:
+            target.stopped = False
+            if status == protocol.DENSITY_FATAL and target.error is None:
+                status = protocol.BROKEN_OFF
         if status == protocol.DENSITY_FATAL:
             self._fail(chain, mark, stats, thin)
         elif status == protocol.BROKEN_OFF:

@@ -23,6 +23,7 @@ from .trace import Trace
 
 BACKENDS = ("auto", "c", "numba", "python", "cuda")
 CHECKPOINT_PERIOD = 60.0
+GRACE = 0.5  # seconds that a Python density gets to finish a step that nobody waits for
 
 
 def sample(
@@ -304,10 +305,13 @@ class _Run:
         return run
 
     def _settle(self, futures: list[Future[None]]) -> None:
-        """Wait until no worker runs, however often Ctrl-C is pressed: each stops before its next draw."""
+        """Wait until no worker runs, however often Ctrl-C is pressed: each stops before its next step, or after GRACE."""
         settled = False
         while not settled:
             with contextlib.suppress(KeyboardInterrupt):
+                if wait(futures, GRACE).not_done:
+                    for job in self.jobs:
+                        job.break_off()
                 wait(futures)
                 # a Ctrl-C inside submit() leaves a worker that the pool does not know
                 settled = all(job.idle.wait() for job in self.jobs)

@@ -125,6 +125,28 @@ def test_ctrl_c_in_a_long_thinned_draw():
     np.testing.assert_array_equal(trace.states[0]["x"], mp.sample(DENSE, LONG, draws=0, **plan).states[0]["x"])
 
 
+@pytest.mark.parametrize("warmup", [0, 60])
+@pytest.mark.parametrize("backend", ["c", "numba", "python"])
+def test_ctrl_c_in_a_long_step(warmup, backend):
+    """Of a thousand evaluations that take two seconds in all."""
+    kernel = mp.HMC(step_size=0.002, n_steps=1000, target_accept=0.8)
+    plan = {"draws": 3, "warmup": warmup, "chains": 1, "seed": 3, "backend": backend, "progress": False}
+    fast = mp.Density.from_callable(normal, dim=2)
+    whole = mp.sample(fast, kernel, **plan)
+    calls = int(whole.warmup_stats["n_grad"].sum() + whole.stats["n_grad"][0, 0])
+    pressed = []
+
+    def press():
+        pressed.append(time.monotonic())
+        press_ctrl_c()
+
+    trace = mp.sample(mp.Density.from_callable(SlowFrom(calls, press), dim=2), kernel, **plan)
+    assert time.monotonic() - pressed[0] < 1.5
+    rest = mp.resume(trace, density=fast)
+    np.testing.assert_array_equal(rest.draws, whole.draws[:, trace.n_draws :])
+    np.testing.assert_array_equal(rest.stats, whole.stats[:, trace.n_draws :])
+
+
 @pytest.mark.parametrize("period", [0.0, 0.25])
 def test_a_thinned_draw_that_was_broken_off_is_made_again(period, monkeypatch):
     monkeypatch.setattr(mp.chains, "MARK_PERIOD", period)
