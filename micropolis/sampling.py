@@ -305,7 +305,7 @@ class _Run:
         return run
 
     def _settle(self, futures: list[Future[None]]) -> None:
-        """Wait until no worker runs, however often Ctrl-C is pressed: each stops before its next step, or after GRACE."""
+        """Wait until no worker runs, however often Ctrl-C is pressed: each stops before its next step or after GRACE."""
         settled = False
         while not settled:
             with contextlib.suppress(KeyboardInterrupt):
