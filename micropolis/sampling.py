@@ -148,7 +148,7 @@ def resume(
     density : Density, optional
         The density of the first run; library densities are rebuilt from the trace.
     threads, progress, store, checkpoint
-        As in `sample`.
+        As in `sample`. Both files will hold the new draws alone: give other ones than those of the first run.
 
     Returns
     -------
@@ -305,7 +305,7 @@ class _Run:
         return run
 
     def _settle(self, futures: list[Future[None]]) -> None:
-        """Wait until no worker runs, however often Ctrl-C is pressed: each stops before its next step or after GRACE."""
+        """Wait until no worker runs, however often Ctrl-C is pressed: each stops before its next step."""
         settled = False
         while not settled:
             with contextlib.suppress(KeyboardInterrupt):
