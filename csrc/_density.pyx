@@ -91,6 +91,7 @@ cdef class CDensity:
     cdef mp_density c
     cdef object keep_alive, explain
     cdef readonly PythonTarget target
+    cdef readonly object where
 
     def __init__(self, size_t dim, *, uintptr_t user_data=0, object keep_alive=None, uintptr_t template=0,
                  uintptr_t logp_grad=0, uintptr_t value=0, uintptr_t hessian=0, uintptr_t hvp=0,
@@ -133,15 +134,34 @@ cdef class CDensity:
             "user_data": <uintptr_t>self.c.user_data,
         }
 
-    def failure(self, int status, const double[::1] x):
-        """The exception behind the fatal code `status` at x (dim,): a Python target's own, or a DensityError."""
+    def recording(self):
+        """The same density, keeping in `where` the point of the last call that ended in a fatal code."""
+        where = np.full(self.c.dim, NAN)
+        cdef double[::1] view = where
+        words = np.array([<uintptr_t>&self.c, <uintptr_t>&view[0]], dtype=np.uintp)
+        cdef size_t[::1] record = words
+        cdef CDensity density = CDensity(
+            self.c.dim, user_data=<uintptr_t>&record[0], keep_alive=(self, words), logp_grad=<uintptr_t>&record_logp_grad,
+            value=<uintptr_t>&record_value if self.c.value else 0,
+            hessian=<uintptr_t>&record_hessian if self.c.hessian else 0, hvp=<uintptr_t>&record_hvp if self.c.hvp else 0,
+            third_product=<uintptr_t>&record_third_product if self.c.third_product else 0,
+            block=<uintptr_t>&record_block if self.c.block else 0, n_blocks=self.c.n_blocks)
+        density.where = where
+        return density
+
+    def failure(self, int status, const double[::1] x, bint exact=True):
+        """The exception behind the fatal code `status` at x (dim,): a Python target's own, or a DensityError.
+
+        Not `exact`: somewhere in a step from x.
+        """
         if self.target is not None and self.target.error is not None:
             error, self.target.error = self.target.error, None
             return error
         point = np.array(x)
-        cause = self.explain(point) if self.explain is not None else None
+        cause = self.explain(point) if exact and self.explain is not None else None
         what = f"returned the fatal code {status}" if cause is None else f"raised {type(cause).__name__}: {cause}".rstrip(": ")
-        error = DensityError(f"the compiled log density {what}, at x = {np.array2string(point, threshold=10)}")
+        place = "at x" if exact else "in a step from x"
+        error = DensityError(f"the compiled log density {what}, {place} = {np.array2string(point, threshold=10)}")
         error.__cause__ = cause
         return error
 
@@ -230,19 +250,73 @@ cdef class CDensity:
         return out
 
 
+# -- the density behind `recording` --------------------------------------------------------------------------------------
+
+cdef struct recorder:
+    const mp_density *inner
+    double *where
+
+
+cdef int settle_record(recorder *r, int code, size_t dim, const double *x) noexcept nogil:
+    if code < 0:
+        memcpy(r.where, x, dim * sizeof(double))
+    return code
+
+
+cdef int record_logp_grad(size_t dim, const double *x, double *grad, double *logp, void *user_data) noexcept nogil:
+    cdef recorder *r = <recorder *>user_data
+    return settle_record(r, r.inner.logp_grad(dim, x, grad, logp, r.inner.user_data), dim, x)
+
+
+cdef int record_value(size_t dim, const double *x, double *logp, void *user_data) noexcept nogil:
+    cdef recorder *r = <recorder *>user_data
+    return settle_record(r, r.inner.value(dim, x, logp, r.inner.user_data), dim, x)
+
+
+cdef int record_hessian(size_t dim, const double *x, double *hessian, void *user_data) noexcept nogil:
+    cdef recorder *r = <recorder *>user_data
+    return settle_record(r, r.inner.hessian(dim, x, hessian, r.inner.user_data), dim, x)
+
+
+cdef int record_hvp(size_t dim, const double *x, const double *v, double *product, void *user_data) noexcept nogil:
+    cdef recorder *r = <recorder *>user_data
+    return settle_record(r, r.inner.hvp(dim, x, v, product, r.inner.user_data), dim, x)
+
+
+cdef int record_third_product(size_t dim, const double *x, const double *m, double *product,
+                              void *user_data) noexcept nogil:
+    cdef recorder *r = <recorder *>user_data
+    return settle_record(r, r.inner.third_product(dim, x, m, product, r.inner.user_data), dim, x)
+
+
+cdef int record_block(size_t dim, const double *x, size_t number, double *grad, double *logp,
+                      void *user_data) noexcept nogil:
+    cdef recorder *r = <recorder *>user_data
+    return settle_record(r, r.inner.block(dim, x, number, grad, logp, r.inner.user_data), dim, x)
+
+
+# -- Python functions --------------------------------------------------------------------------------------------------
+
 cdef class PythonTarget:
-    """What the trampolines reach: a Python function x -> (logp, grad), one x -> logp, and the first error of either."""
+    """What the trampolines reach: a Python function x -> (logp, grad), one x -> logp, and the first error of either.
+
+    While `stopped`, neither is called and every call ends in a fatal code without an error.
+    """
     cdef object logp_grad, value
     cdef public object error
     cdef public object where
+    cdef public bint stopped
 
     def __init__(self, logp_grad, value=None):
         self.logp_grad, self.value = logp_grad, value
         self.error = self.where = None
+        self.stopped = False
 
 
 cdef int call_logp_grad(size_t dim, const double *x, double *grad, double *logp, void *user_data) noexcept with gil:
     cdef PythonTarget target = <PythonTarget>user_data
+    if target.stopped:
+        return -1
     point = np.empty(dim)
     cdef double[::1] view = point, gradient
     memcpy(&view[0], x, dim * sizeof(double))
@@ -259,6 +333,8 @@ cdef int call_logp_grad(size_t dim, const double *x, double *grad, double *logp,
 
 cdef int call_value(size_t dim, const double *x, double *logp, void *user_data) noexcept with gil:
     cdef PythonTarget target = <PythonTarget>user_data
+    if target.stopped:
+        return -1
     point = np.empty(dim)
     cdef double[::1] view = point
     memcpy(&view[0], x, dim * sizeof(double))

@@ -36,13 +36,13 @@ cdef extern from "common/ascent.h" nogil:
     int mp_ascend(const mp_density *, int, double *, double *)
 
 
-def ascend(object density, int n_steps, double[::1] x):
+def ascend(object density, int n_evaluations, double[::1] x):
     """Move x (dim,) uphill while the log density climbs fast; the density's negative code, or 0."""
     cdef const mp_density *target = <const mp_density *><uintptr_t>density.address
-    cdef double[::1] work = np.empty(4 * x.shape[0])
+    cdef double[::1] work = np.empty(5 * x.shape[0])
     cdef int code
     with nogil:
-        code = mp_ascend(target, n_steps, &x[0], &work[0])
+        code = mp_ascend(target, n_evaluations, &x[0], &work[0])
     return code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import inspect
 import traceback
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -52,6 +53,7 @@ def from_numpy(f: Callable[..., Any], dim: int | Mapping[str, Any] | ParameterSp
     elif isinstance(dim, Mapping):
         space = ParameterSpace(dim)
     size = space.dim if space is not None else checks.integer("dim", dim, least=1)
+    _check_arguments(f, space)
     _casadi()
 
     def log_density(x: Any) -> Any:
@@ -66,6 +68,20 @@ def from_numpy(f: Callable[..., Any], dim: int | Mapping[str, Any] | ParameterSp
     for point, expected in zip(points, plain, strict=True):
         _compare(density, point, expected)
     return density
+
+
+def _check_arguments(f: Callable[..., Any], space: ParameterSpace | None) -> None:
+    """The function must take the parameters by their names, or one vector."""
+    names = () if space is None else tuple(space.parameters)
+    try:
+        signature = inspect.signature(f)
+    except (TypeError, ValueError):  # a builtin that does not tell
+        return
+    try:
+        signature.bind(*(() if names else (None,)), **dict.fromkeys(names))
+    except TypeError as error:
+        given = f"the parameters are named {', '.join(names)}" if names else "it is called with one vector x"
+        raise InputTypeError(f"f: {_name(f)} takes {signature}, {given}: {error}") from None
 
 
 class TracedDensity(Density):

@@ -5,20 +5,23 @@ from __future__ import annotations
 import functools
 import importlib
 import threading
+import time
+from collections.abc import Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import protocol
 from .density import Density
-from .protocol import DENSE, DIAGONAL, OPTIONS_HEAD, Kernel, Tuning
+from .protocol import CANCEL, DENSE, DIAGONAL, OPTIONS_HEAD, RUN, Kernel, Tuning
 
-RUN, CANCEL, PAUSE = 0, 1, 2
+PAUSE, MARK = 2, 3  # as RUN and CANCEL: write a snapshot, a mark, and go on
+MARK_PERIOD = 0.25  # seconds: the most that is made again after a draw that was broken off, if a draw is not longer
 TICK = 0.05  # seconds between two looks of the main thread at its workers; also the answer time to Ctrl-C
 START_TRIES = 100  # random initial points tried before giving up, as in Stan
-ASCENT_STEPS = 200  # evaluations at most; posteriordb's worst starts, at a log density of -1e8, take 50
+ASCENT_EVALUATIONS = 200  # at most; posteriordb's worst starts, at a log density of -1e8, take 50
 
 
 @functools.cache
@@ -32,6 +35,15 @@ def compiled_chain(
 ) -> Any:  # fmt: skip
     """The C chain of a kernel."""
     return _compiled(kernel.family).Chain(kernel.name, options, density, bit_generator, buffers, adaptation, memory)
+
+
+class Mark(NamedTuple):
+    """A chain between two draws, as its own worker goes back to."""
+
+    position: int
+    started: bool
+    stream: Mapping[str, Any]
+    arrays: list[NDArray[Any]]
 
 
 class ChainJob:
@@ -65,6 +77,8 @@ class ChainJob:
         self.warmup, self.warmup_done, self.position = warmup, 0, 0
         self.error: BaseException | None = None
         self.fatal = False  # whether `error` came from the density
+        self.where: NDArray[np.float64] | None = None  # the point of an `error` that does not name it
+        self.marked = 0.0  # when a mark was last asked for
         self.cancelled = False
         self.idle = threading.Event()  # not between begin and end of `run`
         self.idle.set()
@@ -113,13 +127,19 @@ class ChainJob:
         if status == protocol.OK and self.warmup > 0 and self.rule is not None and self.rule[0]["find_step"]:
             # off the cliff first: a metric learned there may not recover before warm-up ends
             point = self.buffers["x"].copy()
-            status = _compiled("hamiltonian").ascend(self.handle, ASCENT_STEPS, point)
-            return protocol.DENSITY_FATAL if status else self.evaluate_start(point)
+            recording = self.handle.recording()
+            if _compiled("hamiltonian").ascend(recording, ASCENT_EVALUATIONS, point):
+                self.buffers["x"][:] = recording.where
+                return protocol.DENSITY_FATAL
+            return self.evaluate_start(point)
         return status
 
-    def failure(self) -> BaseException:
-        """The exception behind a fatal status."""
-        error: BaseException = self.handle.failure(protocol.DENSITY_FATAL, self.buffers["x"])
+    def failure(self, point: NDArray[np.float64] | None = None, exact: bool = True) -> BaseException:
+        """The exception behind a fatal status at a point, or in a step from it; by default at where the chain is."""
+        if self.handle.target is not None:
+            self.where = self.handle.target.where
+        x = self.buffers["x"] if point is None else point
+        error: BaseException = self.handle.failure(protocol.DENSITY_FATAL, x, exact)
         return error
 
     # -- the run -------------------------------------------------------------------------------------------------
@@ -152,10 +172,24 @@ class ChainJob:
             self.idle.set()
 
     def cancel(self) -> None:
-        """Stop before the next draw."""
+        """Stop before the next draw, or the next step of a thinned one."""
         with self.gate:
             self.cancelled = True  # what stays when a pause takes the flag
-        self.control[0] = CANCEL
+            self.control[0] = CANCEL
+
+    def break_off(self) -> None:
+        """Do not wait for the end of a step either, where the density is a Python function."""
+        if self.handle.target is not None:
+            self.handle.target.stopped = True
+
+    def mark_soon(self) -> None:
+        """Every MARK_PERIOD, have a running chain note where it is; from another thread."""
+        if self.backend == "cuda" or time.monotonic() - self.marked < MARK_PERIOD:
+            return
+        with self.gate:
+            if self.control[0] == RUN:
+                self.control[0] = MARK
+        self.marked = time.monotonic()
 
     def record(self) -> dict[str, Any]:
         """`snapshot` from another thread: a running chain stops between two draws to write it."""
@@ -163,9 +197,7 @@ class ChainJob:
             if self.idle.is_set():
                 return self.snapshot()
             self.paused.clear()
-            self.control[0] = PAUSE
-        if self.cancelled:
-            self.control[0] = CANCEL
+            self.control[0] = CANCEL if self.cancelled else PAUSE
         while not self.paused.wait(TICK):
             if self.idle.is_set():
                 return self.snapshot()
@@ -174,39 +206,129 @@ class ChainJob:
         return record
 
     def _phase(self, draws: NDArray[Any] | None, stats: NDArray[Any], stop: int, thin: int) -> bool:
-        # the work area is sized by the user's options, not by what a warm-up that goes on has lowered
-        lowered = self._own_options()
-        self.keep_alive = self.kernel.fill_options(self.options[0], self.density.dim)
-        chain = self._chain(self.rule if self.warm else None, self.memory if self.warm else None)
-        self._set_options(lowered)
-        status = protocol.OK
+        chain = self._phase_chain(self.handle)
         if self.warm:
             self.memory = chain.memory
-            if self.rule is not None and not self.started:
-                status = chain.start_adaptation()
-            self.started = status == protocol.OK
+        mark = self._mark()
+        status = self._start(chain)
         self.progress[0] = self.position
         while status == protocol.OK:
             status = chain.run_block(self.position, stop, draws, stats, self.control, self.progress, thin)
             self.position = int(self.progress[0])
-            if status != protocol.CANCELLED or self.control[0] != PAUSE:
+            if status != protocol.CANCELLED:
                 break
-            self.pending = self.snapshot()
-            self.control[0] = RUN
-            if self.cancelled:
-                self.control[0] = CANCEL
-            self.paused.set()
+            with self.gate:
+                request = int(self.control[0])
+                if request == CANCEL:
+                    break
+                self.control[0] = CANCEL if self.cancelled else RUN
+            mark = self._mark()
+            if request == PAUSE:
+                self.pending = self.snapshot()
+                self.paused.set()
             status = protocol.OK
         if self.warm:
             self.warmup_done = self.position
+        target = self.handle.target
+        if target is not None and target.stopped:
+            target.stopped = False
+            if status == protocol.DENSITY_FATAL and target.error is None:
+                status = protocol.BROKEN_OFF
         if status == protocol.DENSITY_FATAL:
-            self.error, self.fatal = getattr(chain, "error", None) or self.failure(), True
+            self._fail(chain, mark, stats, thin)
+        elif status == protocol.BROKEN_OFF:
+            self._rewind(mark, stats, thin)
         if status != protocol.OK:
             return False
         if self.warm:
             self.position, self.memory = 0, None
             self.progress[0] = 0
         return True
+
+    def _phase_chain(self, handle: Any, compiled: bool = False) -> Any:
+        """A chain of the present phase."""
+        # the work area is sized by the user's options, not by what a warm-up that goes on has lowered
+        lowered = self._own_options()
+        self.keep_alive = self.kernel.fill_options(self.options[0], self.density.dim)
+        rule, memory = (self.rule, self.memory) if self.warm else (None, None)
+        if compiled:
+            buffers = list(self.buffers.values())
+            chain = compiled_chain(self.kernel, self.options, handle, self.bit_generator, buffers, rule, memory)
+        else:
+            chain = self._chain(rule, memory)
+        self._set_options(lowered)
+        return chain
+
+    def _start(self, chain: Any) -> int:
+        """What warm-up does before its first draw. An mp_status."""
+        status = protocol.OK
+        if self.warm and self.rule is not None and not self.started:
+            status = chain.start_adaptation()
+        self.started = self.started or (self.warm and status == protocol.OK)
+        return int(status)
+
+    # -- a draw that was broken off ------------------------------------------------------------------------------
+
+    def _mark(self) -> Mark:
+        arrays = [array.copy() for array in self._arrays()]
+        return Mark(self.position, self.started, self.bit_generator.state, arrays)
+
+    def _arrays(self) -> list[NDArray[Any]]:
+        """All that a step or the warm-up after it writes to, but the random stream."""
+        arrays = [self.options, self.scale, *self.buffers.values()]
+        return arrays if self.memory is None else [*arrays, self.memory]
+
+    def _return_to(self, mark: Mark) -> None:
+        self.started, self.bit_generator.state = mark.started, mark.stream
+        for array, then in zip(self._arrays(), mark.arrays, strict=True):
+            array[...] = then
+
+    def _rewind(self, mark: Mark, stats: NDArray[Any], thin: int) -> bool:
+        """Back to the end of the last finished draw, from where the stream and a thinned state have moved on.
+
+        The draws since the mark are made again. A log density that then gives something else, because it is not a
+        function of its argument alone, leaves the chain as it was: False.
+        """
+        now = self._mark()
+        self._return_to(mark)
+        if self.position == mark.position and self.started == mark.started:
+            return True
+        chain = self._phase_chain(self.handle)
+        status = self._start(chain)
+        if status == protocol.OK:
+            status = self._again(chain, mark.position, self.position, stats, thin)
+        same = self.position == 0 or self.buffers["logp"][0] == stats[self.position - 1]["logp"]
+        if status != protocol.OK or not same:
+            self._return_to(now)
+            return False
+        return True
+
+    def _again(self, chain: Any, start: int, stop: int, stats: NDArray[Any], thin: int) -> int:
+        """Draws start .. stop - 1, kept nowhere. An mp_status."""
+        control, progress = np.zeros_like(self.control), np.zeros_like(self.progress)
+        status = chain.run_block(start, stop, None, np.empty(stop, stats.dtype), control, progress, thin)
+        return int(status)
+
+    def _fail(self, chain: Any, mark: Mark, stats: NDArray[Any], thin: int) -> None:
+        """Settle a fatal status: the error, where it happened, and the chain at its last finished draw."""
+        self.fatal = True
+        raised: BaseException | None = getattr(chain, "error", None)
+        if self.handle.target is not None:
+            self.error = raised or self.failure()
+            self._rewind(mark, stats, thin)
+            return
+        point = self._failing_point(stats, thin) if self._rewind(mark, stats, thin) else None
+        self.error, self.where = raised or self.failure(point, exact=point is not None), point if raised else None
+
+    def _failing_point(self, stats: NDArray[Any], thin: int) -> NDArray[np.float64] | None:
+        """The point of the fatal call in the draw that comes next: that draw is made again, every call looked at."""
+        mark, recording = self._mark(), self.handle.recording()
+        chain = self._phase_chain(recording, compiled=True)
+        status = self._start(chain)
+        if status == protocol.OK:
+            status = self._again(chain, self.position, self.position + 1, stats, thin)
+        self._return_to(mark)
+        return recording.where if status == protocol.DENSITY_FATAL else None
 
     # -- what a later run needs ----------------------------------------------------------------------------------
 

@@ -63,6 +63,11 @@ def numbers(name: str, value: Any) -> NDArray[np.float64]:
     return np.asarray(array, dtype=np.float64, order="C")
 
 
+def kind(value: Any) -> str:
+    """What a value is, for a message: its type, or which class it is itself, where an instance was forgotten."""
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
 def points(name: str, value: Any, dim: int) -> NDArray[np.float64]:
     """`value` as a float64 array (..., dim)."""
     array = numbers(name, value)

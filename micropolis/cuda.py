@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from . import checks
 from .adaptation.rule import ADAPTATION
 from .adaptation.windows import work_size
-from .chains import CANCEL, PAUSE, RUN, ChainJob
+from .chains import PAUSE, ChainJob
 from .density import Density
 from .errors import KernelError
 from .jit import compile_readable
-from .protocol import OK, Kernel
+from .protocol import CANCEL, OK, RUN, Kernel
 from .readable import make_chain, with_code
 from .sfc64 import sfc64_random
 
@@ -164,7 +164,7 @@ class _Phase:
         chain = job._chain(job.rule, job.memory)
         job.memory = chain.memory
         if chain.start_adaptation() != OK:
-            raise job.failure()
+            raise job.failure(exact=False)
         job.started = True
 
     def go(self) -> bool:
@@ -184,7 +184,7 @@ class _Phase:
                         job.control[0] = CANCEL if job.cancelled else RUN
                         job.paused.set()
             if failed is not None:
-                self.jobs[failed].error, self.jobs[failed].fatal = self.jobs[failed].failure(), True
+                self.jobs[failed].error, self.jobs[failed].fatal = self.jobs[failed].failure(exact=False), True
             if failed is not None or CANCEL in requests:
                 return False
             seconds = time.perf_counter() - began

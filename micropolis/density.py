@@ -60,6 +60,10 @@ class Density:
             raise InputError(f"names: expected {self.dim} names, got {len(self.names)}")
         self._handles: dict[int, CDensity] = {}
 
+    def __repr__(self) -> str:
+        of = "" if self.parameters is None else f" of {', '.join(self.parameters.parameters)}"
+        return f"<{type(self).__name__}{of}: {self.dim} dimension{'s' * (self.dim > 1)}>"
+
     def _bind(self) -> CDensity:
         """A fresh C density for use by one thread."""
         raise InputTypeError(

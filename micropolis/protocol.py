@@ -28,7 +28,8 @@ OPTIONS_HEAD = [("step_size", "f8"), ("metric", "i8"), ("scale", "u8")]
 DIAGONAL, DENSE = 0, 1
 
 OK, NON_FINITE, ENERGY_ERROR, DENSITY_REJECTED = 0, 1, 2, 3
-DENSITY_FATAL, CANCELLED, BAD_START = -1, -2, -3
+DENSITY_FATAL, CANCELLED, BAD_START, BROKEN_OFF = -1, -2, -3, -4
+RUN, CANCEL = 0, 1  # what the main thread asks of a chain; anything but RUN is answered between two draws
 
 
 class Buffer(NamedTuple):

@@ -24,7 +24,7 @@ from .density import Density
 from .errors import InputError, KernelError
 from .hamiltonian.integrators import make_leapfrog
 from .jit import Evaluate, Random, pointer_calls, pointer_data
-from .protocol import BAD_START, CANCELLED, DENSITY_FATAL, OK, Kernel
+from .protocol import BAD_START, BROKEN_OFF, CANCEL, CANCELLED, DENSITY_FATAL, OK, Kernel
 
 COMPILERS = ("python", "numba")
 
@@ -79,7 +79,9 @@ def make_chain(
                     return CANCELLED
                 info = stats[draw - first]
                 n_grad, divergent, accepted, kept = 0, False, False, OK
-                for _ in range(thin):
+                for i in range(thin):
+                    if i > 0 and control[0] == CANCEL:
+                        return BROKEN_OFF
                     status = step(options, scale, table, data, rng, state, work, info)
                     if status < 0:
                         return status

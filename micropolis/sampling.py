@@ -11,7 +11,7 @@ from concurrent.futures import Future, wait
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from . import checks, starts, storage, workers
 from . import progress as progress_bar
@@ -23,6 +23,7 @@ from .trace import Trace
 
 BACKENDS = ("auto", "c", "numba", "python", "cuda")
 CHECKPOINT_PERIOD = 60.0
+GRACE = 0.5  # seconds that a Python density gets to finish a step that nobody waits for
 
 
 def sample(
@@ -103,7 +104,7 @@ def sample(
 
         kernel = NUTS()
     if not isinstance(kernel, Kernel):
-        raise InputTypeError(f"kernel: expected a kernel such as NUTS(), got {type(kernel).__name__}")
+        raise InputTypeError(f"kernel: expected a kernel such as NUTS(), got {checks.kind(kernel)}")
     plan: dict[str, Any] = {
         "draws": checks.integer("draws", draws, least=0),
         "warmup": checks.integer("warmup", warmup, least=0),
@@ -147,7 +148,7 @@ def resume(
     density : Density, optional
         The density of the first run; library densities are rebuilt from the trace.
     threads, progress, store, checkpoint
-        As in `sample`.
+        As in `sample`. Both files will hold the new draws alone: give other ones than those of the first run.
 
     Returns
     -------
@@ -157,7 +158,8 @@ def resume(
     Raises
     ------
     InputError
-        If the density is missing or is not the one the trace was made with.
+        If the density is missing or is not the one the trace was made with, or if `store` is the file that the
+        trace's own draws are in.
 
     Examples
     --------
@@ -196,6 +198,7 @@ def resume(
         if len(extra["draws"]) > plan["draws"]:
             raise InputError(f"draws: chain {i} already has {len(extra['draws'])} more draws; ask for at least these")
     sink = storage.sink(trace.draws.dtype.name, store, checkpoint)
+    storage.check_other("store", sink.store, trace.draws)
     warmup = plan["warmup"] if trace.warmup_done < plan["warmup"] else 0
     progress_bar.check(progress)
     storage.check((trace.n_chains, plan["draws"], trace.dim), warmup, trace.stats.dtype, sink.dtype, sink.store)
@@ -207,7 +210,7 @@ def resume(
         stream.state = rng
         job = ChainJob(i, kernel, density, stream, int(tuning["warmup"]), plan["backend"])
         job.restore(state, tuning)
-        _check_fingerprint(density, state, i)
+        starts.check_fingerprint(density, state, i)
         jobs.append(job)
     run = _Run(jobs, density, plan, warmup, sink, progress)
     for job, extra in zip(jobs, trace.ragged, strict=False):
@@ -216,16 +219,6 @@ def resume(
         job.position = done if not job.warm else job.position
     run.warmup_stats[:] = trace.warmup_stats[:, :warmup]
     return run.go()
-
-
-def _check_fingerprint(density: Density, state: dict[str, NDArray[Any]], chain: int) -> None:
-    """The density must give the value that the trace recorded; another machine's libm may differ in the last bits."""
-    recorded, now = float(state["logp"][0]), float(density(state["x"]))
-    if not np.isclose(recorded, now, rtol=1e-9, atol=1e-9):
-        raise InputError(
-            f"density: not the one the trace was made with: at the last point of chain {chain} it is {now!r}, "
-            f"the trace has {recorded!r}"
-        )
 
 
 def _backend(backend: Any) -> str:
@@ -312,10 +305,13 @@ class _Run:
         return run
 
     def _settle(self, futures: list[Future[None]]) -> None:
-        """Wait until no worker runs, however often Ctrl-C is pressed: each stops before its next draw."""
+        """Wait until no worker runs, however often Ctrl-C is pressed: each stops before its next step."""
         settled = False
         while not settled:
             with contextlib.suppress(KeyboardInterrupt):
+                if wait(futures, GRACE).not_done:
+                    for job in self.jobs:
+                        job.break_off()
                 wait(futures)
                 # a Ctrl-C inside submit() leaves a worker that the pool does not know
                 settled = all(job.idle.wait() for job in self.jobs)
@@ -330,6 +326,8 @@ class _Run:
         try:
             while wait(futures, timeout=TICK).not_done:
                 self._show()
+                for job in self.jobs:
+                    job.mark_soon()
                 if self.checkpoint is not None and time.monotonic() - saved > CHECKPOINT_PERIOD:
                     self._save(self.trace([job.record() for job in self.jobs]))
                     saved = time.monotonic()

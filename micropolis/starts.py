@@ -1,4 +1,4 @@
-"""Where chains begin: their random streams and initial points, and the error of a log density that fails."""
+"""Where chains begin: their random streams and points, and the error of a log density that fails or is another."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def initial_points(density: Density, chains: int, init: Any) -> NDArray[np.float
         try:
             points = np.asarray(density.parameters.unconstrain(init))
         except InputError as error:
-            raise InputError(f"init: {error}") from None
+            raise InputError(f"init: {str(error).removeprefix('values: ')}") from None
     else:
         points = checks.points("init", init, density.dim)
     if points.ndim > 2 or (points.ndim == 2 and len(points) != chains):
@@ -72,10 +72,19 @@ def start(job: ChainJob, points: NDArray[np.float64] | None) -> None:
         raise InputError(f"init: chain {job.index} cannot start at {where}, where the log density is {logp}: {problem}")
 
 
+def check_fingerprint(density: Density, state: dict[str, NDArray[Any]], chain: int) -> None:
+    """The density must give the value that the trace recorded; another machine's libm may differ in the last bits."""
+    recorded, now = float(state["logp"][0]), float(density(state["x"]))
+    if not np.isclose(recorded, now, rtol=1e-9, atol=1e-9):
+        raise InputError(
+            f"density: not the one the trace was made with: at the last point of chain {chain} it is {now!r}, "
+            f"the trace has {recorded!r}"
+        )
+
+
 def density_error(job: ChainJob, cause: BaseException, where: str) -> DensityError:
     """The error to raise from what a log density raised, naming chain, draw and point."""
-    point = getattr(job.handle.target, "where", None) if job.handle.target is not None else None
-    at = "" if point is None else f" at x = {_short(np.asarray(point))}"
+    at = "" if job.where is None else f" at x = {_short(job.where)}"
     return DensityError(f"the log density failed in chain {job.index} {where}{at}: {type(cause).__name__}: {cause}")
 
 

@@ -91,7 +91,7 @@ def step(kernel: Kernel, density: Density, rng: np.random.Generator, state: Stat
     if not isinstance(rng, np.random.Generator):
         raise InputTypeError(f"rng: expected a numpy.random.Generator, got {type(rng).__name__}")
     if not isinstance(kernel, Kernel):
-        raise InputTypeError(f"kernel: expected a kernel such as HMC(), got {type(kernel).__name__}")
+        raise InputTypeError(f"kernel: expected a kernel such as HMC(), got {checks.kind(kernel)}")
     _check_density(density)
     if not isinstance(state, State):
         raise InputTypeError(f"state: expected a State, made by init, got {type(state).__name__}")
@@ -110,12 +110,13 @@ def step(kernel: Kernel, density: Density, rng: np.random.Generator, state: Stat
         for buffer in kernel.BUFFERS
     }
     info = np.zeros(1, dtype=kernel.INFO)
-    chain = compiled_chain(kernel, options, density._c, rng.bit_generator, list(buffers.values()), None, None)
+    handle, recording = density._c, density._c.recording()
+    chain = compiled_chain(kernel, options, recording, rng.bit_generator, list(buffers.values()), None, None)
     with rng.bit_generator.lock:
         status = chain.run_block(0, 1, None, info, np.zeros(1, dtype=np.int32), np.zeros(2, dtype=np.int64))
     del keep_alive, scale
     if status == protocol.DENSITY_FATAL:
-        cause = density._c.failure(status, buffers["x"])
+        cause = handle.failure(status, recording.where)
         if isinstance(cause, KeyboardInterrupt):
             raise cause
         raise DensityError(f"the log density failed: {type(cause).__name__}: {cause}") from cause

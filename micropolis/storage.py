@@ -45,6 +45,16 @@ def check(shape: tuple[int, int, int], warmup: int, info: np.dtype[Any], dtype: 
         )
 
 
+def check_other(name: str, file: Path | None, draws: NDArray[Any]) -> None:
+    """Raise where `file` is the one that `draws` are mapped from: a new run would take it from under its name."""
+    base: Any = draws
+    while file is not None and base is not None:
+        mapped = getattr(base, "filename", None)  # of an np.memmap
+        if mapped is not None and Path(mapped).resolve() == file.resolve():
+            raise InputError(f"{name}: {file} holds the draws of the run to be resumed, expected another file")
+        base = getattr(base, "base", None)
+
+
 def allocate(
     shape: tuple[int, int, int], warmup: int, info: np.dtype[Any], dtype: Any, store: Path | None
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-MOST_IDLE = 4  # pools kept; more are wanted only where runs of many sizes follow one another
+# A run holds a pool of its size and, with a checkpoint, one of a single thread: two runs at once come back to four.
+MOST_IDLE = 4
 _given_up: set[ThreadPoolExecutor] = set()
-_idle: dict[int, list[ThreadPoolExecutor]] = {}  # pools that no run holds, by their number of threads
+_idle: list[tuple[int, ThreadPoolExecutor]] = []  # pools that no run holds and their sizes, the last used last
+_lock = threading.Lock()
 
-# a forked child has the pools but not their threads
-os.register_at_fork(after_in_child=_idle.clear)
+
+def _after_fork() -> None:
+    """A forked child has the pools but not their threads, and perhaps the lock of a thread that it has not."""
+    global _lock
+    _lock = threading.Lock()
+    _idle.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def available() -> int:
@@ -22,11 +32,14 @@ def available() -> int:
 
 @contextlib.contextmanager
 def pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool of `threads` threads that no other run uses; an exception inside gives it up."""
-    pools = _idle.setdefault(threads, [])
-    try:
-        executor = pools.pop()
-    except IndexError:
+    """A pool of `threads` threads that no other run uses; an exception inside gives it up.
+
+    When more than MOST_IDLE are left idle, the one that was used longest ago ends.
+    """
+    with _lock:
+        found = next((i for i in reversed(range(len(_idle))) if _idle[i][0] == threads), None)
+        executor = None if found is None else _idle.pop(found)[1]
+    if executor is None:
         executor = ThreadPoolExecutor(threads, thread_name_prefix="micropolis")
     try:
         yield executor
@@ -35,10 +48,12 @@ def pool(threads: int) -> Iterator[ThreadPoolExecutor]:
         raise
     if executor in _given_up:
         _given_up.discard(executor)
-    elif sum(map(len, _idle.values())) < MOST_IDLE:
-        pools.append(executor)
-    else:
-        executor.shutdown(wait=False)
+        return
+    with _lock:
+        _idle.append((threads, executor))
+        oldest = _idle.pop(0)[1] if len(_idle) > MOST_IDLE else None
+    if oldest is not None:
+        oldest.shutdown(wait=False)
 
 
 def give_up(executor: ThreadPoolExecutor) -> None:

@@ -76,8 +76,12 @@ def test_wrong_arguments():
         Density.from_numpy(np.sum, 2.5)
     with pytest.raises(InputTypeError, match=r"parameters\['mu'\]"):
         Density.from_numpy(np.sum, {"mu": "real"})
-    with pytest.raises(DensityError, match="failed on NumPy numbers.*unexpected keyword argument 'nu'"):
-        Density.from_numpy(lambda mu: mu, {"nu": Real()})
+    with pytest.raises(InputTypeError, match=r"f: .* takes \(mu\), the parameters are named nu, tau: .*argument"):
+        Density.from_numpy(lambda mu: mu, {"nu": Real(), "tau": Real()})
+    with pytest.raises(InputTypeError, match=r"f: .* takes \(a, b\), it is called with one vector x: missing"):
+        Density.from_numpy(lambda a, b: a + b, 2)
+    for f in (lambda mu, **others: -(mu**2), lambda mu, nu=1.0: -(mu**2)):
+        assert repr(Density.from_numpy(f, {"mu": Real()})) == "<TracedDensity of mu: 1 dimension>"
 
 
 def test_a_build_of_casadi_without_the_entry_points(monkeypatch):

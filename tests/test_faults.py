@@ -121,13 +121,14 @@ def raise_broken(x):
 
 def test_raises_in_chain_3_at_draw_500():
     # one call for each start, then one for each of the 600 draws of chains 0, 1, 2 and 500 of chain 3
-    density, calls = failing_at(5 + 3 * 600 + 500, raise_broken)
+    call = 5 + 3 * 600 + 500
+    density, calls = failing_at(call, raise_broken)
     with pytest.raises(DensityError) as caught:
         mp.sample(density, mp.HMC(0.5, 1), draws=600, warmup=0, chains=5, seed=2, threads=4, progress=False)
     error, trace = caught.value, caught.value.trace
     assert isinstance(error.__cause__, Broken)
     assert str(error) == (
-        f"the log density failed in chain 3 at draw 500 at x = {np.array2string(calls[-1], threshold=10)}: "
+        f"the log density failed in chain 3 at draw 500 at x = {np.array2string(calls[call], threshold=10)}: "
         "Broken: no more"
     )
     # chain 4 had not begun: nothing in common, everything in ragged

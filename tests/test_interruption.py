@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import micropolis as mp
-from micropolis.errors import InputError, SamplingWarning
+from micropolis.errors import SamplingWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::micropolis.errors.SamplingWarning")
 
@@ -113,6 +113,52 @@ def test_ctrl_c_in_compiled_chains(warmup, tmp_path):
     whole = mp.sample(DENSE, LONG, draws=max(lengths) + 20, **plan)
     np.testing.assert_array_equal(rest.draws, whole.draws)
     np.testing.assert_array_equal(rest.stats, whole.stats)
+
+
+def test_ctrl_c_in_a_long_thinned_draw():
+    plan = {"warmup": 0, "chains": 2, "threads": 2, "seed": 4, "progress": False}
+    timer = threading.Timer(0.2, press_ctrl_c)
+    timer.start()
+    began = time.monotonic()
+    trace = mp.sample(DENSE, LONG, draws=3, thin=10**8, **plan)
+    assert time.monotonic() - began < 2.0 and trace.n_draws == 0
+    np.testing.assert_array_equal(trace.states[0]["x"], mp.sample(DENSE, LONG, draws=0, **plan).states[0]["x"])
+
+
+@pytest.mark.parametrize("warmup", [0, 60])
+@pytest.mark.parametrize("backend", ["c", "numba", "python"])
+def test_ctrl_c_in_a_long_step(warmup, backend):
+    """Of a thousand evaluations that take two seconds in all."""
+    kernel = mp.HMC(step_size=0.002, n_steps=1000, target_accept=0.8)
+    plan = {"draws": 3, "warmup": warmup, "chains": 1, "seed": 3, "backend": backend, "progress": False}
+    fast = mp.Density.from_callable(normal, dim=2)
+    whole = mp.sample(fast, kernel, **plan)
+    calls = int(whole.warmup_stats["n_grad"].sum() + whole.stats["n_grad"][0, 0])
+    pressed = []
+
+    def press():
+        pressed.append(time.monotonic())
+        press_ctrl_c()
+
+    trace = mp.sample(mp.Density.from_callable(SlowFrom(calls, press), dim=2), kernel, **plan)
+    assert time.monotonic() - pressed[0] < 1.5
+    rest = mp.resume(trace, density=fast)
+    np.testing.assert_array_equal(rest.draws, whole.draws[:, trace.n_draws :])
+    np.testing.assert_array_equal(rest.stats, whole.stats[:, trace.n_draws :])
+
+
+@pytest.mark.parametrize("period", [0.0, 0.25])
+def test_a_thinned_draw_that_was_broken_off_is_made_again(period, monkeypatch):
+    monkeypatch.setattr(mp.chains, "MARK_PERIOD", period)
+    plan = {"warmup": 30, "chains": 2, "thin": 5, "seed": 3, "progress": False}
+    slow = mp.Density.from_callable(SlowFrom(STARTS + 150, press_ctrl_c), dim=2)
+    trace = mp.sample(slow, KERNEL, draws=40, **plan)
+    assert 0 < len(trace.ragged[0]["draws"]) < 40
+    fast = mp.Density.from_callable(normal, dim=2)
+    whole = mp.sample(fast, KERNEL, draws=40, **plan)
+    rest = mp.resume(trace, density=fast)
+    np.testing.assert_array_equal(rest.draws, whole.draws[:, trace.n_draws :])
+    np.testing.assert_array_equal(rest.stats, whole.stats[:, trace.n_draws :])
 
 
 def test_ctrl_c_at_the_start_is_a_keyboard_interrupt():
@@ -252,54 +298,9 @@ def test_a_checkpoint_that_cannot_be_written_loses_nothing(period, tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
-# -- draws in a file -------------------------------------------------------------------------------------------------
+# -- progress --------------------------------------------------------------------------------------------------------
 
 PLAN = {"draws": 50, "warmup": 0, "chains": 2, "progress": False}
-
-
-def test_store_on_a_full_disk(tmp_path, monkeypatch):
-    """The room is reserved, or the run is refused and the file that was there stays."""
-    path = tmp_path / "draws.npy"
-    old = mp.sample(DENSE, KERNEL, store=path, seed=1, **PLAN).draws.copy()
-
-    def full(descriptor, offset, length):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(InputError, match=r"store: no room for draws of shape \(2, 50, 100\).*No space left on device"):
-        mp.sample(DENSE, KERNEL, store=path, seed=2, **PLAN)
-    np.testing.assert_array_equal(np.load(path), old)
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_store_leaves_no_holes(tmp_path):
-    trace = mp.sample(DENSE, KERNEL, store=tmp_path / "draws.npy", seed=1, **PLAN | {"draws": 1000})
-    status = os.stat(tmp_path / "draws.npy")
-    assert status.st_blocks * 512 >= trace.draws.nbytes
-    np.testing.assert_array_equal(np.load(tmp_path / "draws.npy"), trace.draws)
-
-
-def test_store_over_a_file_in_use(tmp_path):
-    """A second run into the same file must not change the draws of the first, nor pull the file from under it."""
-    path = tmp_path / "draws.npy"
-    first = mp.sample(DENSE, KERNEL, store=path, seed=1, **PLAN)
-    kept = first.draws.copy()
-    second = mp.resume(first, 10, store=path)
-    np.testing.assert_array_equal(first.draws, kept)
-    np.testing.assert_array_equal(np.load(path), second.draws)
-    assert second.draws.shape == (2, 10, 100)
-
-
-def test_store_where_nothing_may_be_written(tmp_path, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(np.lib.format, "open_memmap", refuse)
-    with pytest.raises(InputError, match="store: no room .*Permission denied"):
-        mp.sample(DENSE, KERNEL, store=tmp_path / "draws.npy", seed=1, **PLAN)
-
-
-# -- progress --------------------------------------------------------------------------------------------------------
 
 
 def test_progress_goes_to_stderr(capsys):

@@ -65,7 +65,7 @@ class Counting(mp.Density):
         ("checkpoint", 1.5, InputTypeError, "checkpoint: expected a path, got float"),
         ("checkpoint", "/no such folder/run.npz", InputError, "checkpoint: the folder of .* does not exist"),
         ("kernel", "nuts", InputTypeError, r"kernel: expected a kernel such as NUTS\(\), got str"),
-        ("kernel", mp.NUTS, InputTypeError, r"kernel: expected a kernel such as NUTS\(\), got "),
+        ("kernel", mp.NUTS, InputTypeError, r"kernel: expected a kernel such as NUTS\(\), got the class NUTS"),
         ("density", np.sum, InputTypeError, "density: expected a Density, got .*wrap a function by Density.from_numpy"),
         ("init", np.zeros(3), InputError, r"init: expected shape \(\.\.\., 2\), got \(3,\)"),
     ],

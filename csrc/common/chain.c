@@ -23,6 +23,7 @@ int mp_chain_run(mp_chain *chain, int64_t start, int64_t stop) {
     uint8_t divergent = 0, accepted = 0;
     int16_t kept = MP_OK; /* the first trouble */
     for (int64_t i = 0; i < chain->thin; i++) {
+      if (i > 0 && *chain->control == MP_CONTROL_CANCEL) return MP_BROKEN_OFF;
       int status = chain->step(chain->options, chain->density, chain->rng, &chain->state, chain->work, info);
       if (status < 0) return status;
       n_grad += info->n_grad;

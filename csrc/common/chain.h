@@ -8,6 +8,12 @@
 extern "C" {
 #endif
 
+/* What the main thread asks of a chain. Anything but MP_CONTROL_RUN is answered between two draws. */
+enum mp_control {
+  MP_CONTROL_RUN = 0,
+  MP_CONTROL_CANCEL = 1 /* between two steps of a thinned draw as well */
+};
+
 typedef struct mp_chain {
   mp_step_fn step;
   void *options; /* begins with an mp_tuning */
@@ -22,11 +28,12 @@ typedef struct mp_chain {
   size_t info_size;
   const mp_adaptation *adaptation; /* NULL: sampling */
   double *memory, *adaptation_work;
-  const volatile int32_t *control; /* not 0: return before the next draw */
+  const volatile int32_t *control; /* mp_control */
   volatile int64_t *progress;      /* [0] draws made, [1] divergences among them */
 } mp_chain;
 
-/* Draws start .. stop - 1. MP_OK, MP_CANCELLED, or the negative status of a step; progress[0] says how far it came. */
+/* Draws start .. stop - 1. MP_OK, MP_CANCELLED, MP_BROKEN_OFF, or the negative status of a step; progress[0] says how far
+ * it came. After the last two state and stream are somewhere inside the draw that was not finished. */
 int mp_chain_run(mp_chain *chain, int64_t start, int64_t stop);
 
 #ifdef __cplusplus

@@ -75,7 +75,9 @@ MP_INLINE int step(const int few, const mp_random_walk_options *options, const m
   }
   *info = (mp_random_walk_info){{*logp, accept_prob, 1, (uint8_t)accepted, status != MP_OK, (int16_t)status},
                                 tuning->step_size};
-  return status < 0 ? status : MP_OK;
+  if (status >= 0) return MP_OK;
+  --*count; /* the step was not made */
+  return status;
 }
 
 static __attribute__((noinline)) int step_any(const void *options, const mp_density *density, bitgen_t *rng,

@@ -50,9 +50,6 @@ class Target(Density, abc.ABC):
             self.dim, user_data=struct.ctypes.data, keep_alive=(struct, fields), template=library()[self.template]
         )
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self.dim} dimensions>"
-
 
 def words(*fields: Array | int | float) -> NDArray[np.int64]:
     """A C struct of 8-byte members: the address of an array, an integer, or the bits of a float."""

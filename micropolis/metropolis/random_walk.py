@@ -48,6 +48,8 @@ def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Cal
 
         write_head(info, logp[0], accept_prob, 1, accepted, status)
         info.step_size = options.step_size
+        if status < 0:
+            count[0] -= 1  # the step was not made
         return min(status, OK)
 
     return step

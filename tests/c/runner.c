@@ -3,6 +3,7 @@
  * runner [DRAWS [MOST_DIM]]: exits with 1 and names the case where a draw is not finite, a record contradicts itself, the
  * moments are far off, or a status is not the one to expect. Every array has exactly the size that the contract asks
  * for, so that a step beyond it is seen. */
+#include <common/ascent.h>
 #include <common/chain.h>
 #include <densities/densities.h>
 #include <hamiltonian/hmc.h>
@@ -239,6 +240,7 @@ static int run(enum kernel kernel, const mp_density *density, int metric, int me
     chain.draws = exactly((size_t)n * dim * sizeof(double));
     chain.draws_float = exactly((size_t)n * dim * sizeof(float));
     status = mp_chain_run(&chain, 0, n);
+    CHECK(kernel != RANDOM_WALK || count == n_warmup + progress[0] * thin, "%s: %ld steps counted", label, (long)count);
     for (int64_t i = 0; i < progress[0]; i++) {
       check_record(label, (const mp_info *)(chain.stats + (size_t)i * chain.info_size), thin);
       for (size_t j = 0; j < dim; j++) {
@@ -311,6 +313,20 @@ static void check_faults(int64_t n) {
   }
 }
 
+static void check_ascent(void) {
+  for (int fault = NONE; fault < N_FAULTS; fault++)
+    for (size_t dim = 1; dim <= 9; dim += 4) {
+      target t = {fault, 0};
+      mp_density density = {.version = MP_DENSITY_VERSION, .dim = dim, .user_data = &t, .logp_grad = normal};
+      double *x = exactly(dim * sizeof *x), *work = exactly(5 * dim * sizeof *work);
+      for (size_t i = 0; i < dim; i++) x[i] = -500.0;
+      int code = mp_ascend(&density, 60, x, work);
+      CHECK(code <= 0 && t.calls <= 60, "ascent: fault %s, %ld calls", fault_names[fault], (long)t.calls);
+      for (size_t i = 0; i < dim; i++) CHECK(isfinite(x[i]), "ascent: fault %s, x %g", fault_names[fault], x[i]);
+      free(x), free(work);
+    }
+}
+
 /* The compiled library: value and gradient agree, and NUTS runs on them. */
 static void check_library(int64_t n) {
   enum { DIM = 11, STRIDE = 16 };
@@ -365,6 +381,7 @@ int main(int argc, char **argv) {
   size_t most_dim = argc > 2 ? strtoull(argv[2], NULL, 10) : 512;
   check_kernels(n, most_dim);
   check_faults(n / 2 + 20);
+  check_ascent();
   check_library(n / 2 + 20);
   failures += run_networks();
   failures += run_weights();

@@ -21,7 +21,8 @@ enum mp_status {
   MP_DENSITY_REJECTED = 3, /* the density returned a code > 0 */
   MP_DENSITY_FATAL = -1,  /* the density returned a code < 0 */
   MP_CANCELLED = -2,      /* the control flag was raised between two draws */
-  MP_BAD_START = -3       /* log density or gradient not finite at the initial point */
+  MP_BAD_START = -3,      /* log density or gradient not finite at the initial point */
+  MP_BROKEN_OFF = -4      /* the control flag was raised between two steps of one thinned draw */
 };
 
 /* The head of every info record; a kernel's own fields follow it. 24 bytes, no padding. */
