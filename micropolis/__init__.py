@@ -57,6 +57,12 @@ _PUBLIC = {
     "MALA": "metropolis.langevin",
     "HMC": "hamiltonian.hmc",
     "NUTS": "hamiltonian.nuts",
+    "RMHMC": "hamiltonian.riemannian",
+    "SoftAbs": "hamiltonian.metrics",
+    "Hessian": "hamiltonian.metrics",
+    "HessianDiag": "hamiltonian.metrics",
+    "GradientSquare": "hamiltonian.metrics",
+    "UserMetric": "hamiltonian.metrics",
 }
 _MODULES = ("densities", "errors", "kernels", "parameters", "data", "plots")
 

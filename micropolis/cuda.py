@@ -152,7 +152,7 @@ class _Phase:
             cuda.to_device(np.stack(rows)) for rows in zip(*(job.buffers.values() for job in jobs), strict=True)
         )
         self.memory = cuda.to_device(np.stack(memory))
-        self.work = cuda.device_array((n, first.kernel.n_work(), self.dim))
+        self.work = cuda.device_array((n, first.kernel.work_rows(self.dim), self.dim))
         self.warmup_work = cuda.device_array((n, work_size(self.dim) if self.adapting else 1))
         self.control = cuda.to_device(np.zeros((n, 1), dtype=np.int32))
 

@@ -243,7 +243,7 @@ class ReadableChain:
         return self._run(
             lambda chain, data: (chain.warm if warm else chain.sample)(
                 self._record(self._options), self._scale, self._kernel.table(), data, self._rng, self._state,
-                np.empty((self._kernel.n_work(), dim)), self._record(rule), memory,
+                np.empty((self._kernel.work_rows(dim), dim)), self._record(rule), memory,
                 np.empty(work_size(dim) if warm else 0), thin, kept, records, 0, start, stop, control, progress,
             )
         )  # fmt: skip

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "hamiltonian/integrators.h"
+#include "hamiltonian/length.h"
 
 size_t mp_hmc_work_size(const void *options, size_t dim) {
   (void)options;
@@ -19,14 +20,7 @@ MP_CLONES int mp_hmc_step(const void *options_, const mp_density *density, bitge
   double *w = work, *ends = work + 2 * stride;
   mp_padded_metric metric = mp_pad_metric(dim, &options->tuning, work + stride);
 
-  int64_t n_steps = options->n_steps;
-  if (options->jitter > 0.0) {
-    /* 1e-9 against 10 * (1 - 0.7) = 3.0000000000000004 */
-    int64_t least = (int64_t)ceil((double)n_steps * (1.0 - options->jitter) - 1e-9);
-    int64_t most = (int64_t)floor((double)n_steps * (1.0 + options->jitter) + 1e-9);
-    if (least < 1) least = 1;
-    n_steps = least + (int64_t)(mp_uniform(rng) * (double)(most - least + 1));
-  }
+  int64_t n_steps = mp_trajectory_length(options->n_steps, options->jitter, rng);
   mp_standard_normal(rng, dim, w);
   double energy_start = mp_kinetic(mp_padded(dim), w) - *logp, energy = energy_start, logp_new = *logp, kinetic;
   double *q = ends + 2 * stride, *g = q + stride;
