@@ -46,6 +46,7 @@ def check(density: Density, kernel: Kernel) -> None:
     """
     if kernel.make_step is None:
         raise KernelError(f"backend='cuda': {type(kernel).__name__} has no readable source; use backend='c'")
+    kernel.check_backend("cuda")
     if density.readable is None:
         raise KernelError(
             f"backend='cuda': {type(density).__name__} exists as compiled CPU code only; give its source with "

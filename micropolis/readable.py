@@ -150,8 +150,14 @@ def with_code(jit: Callable[..., Any], function: Any) -> Evaluate:
 
 
 def _interpreted(handle: Any) -> Evaluate:
+    functions = handle.functions
+    available = (1 if functions["hessian"] else 0) + (2 if functions["third_product"] else 0)
     return Evaluate(
-        lambda x, grad, data: handle.call_logp_grad(x, grad), lambda x, scratch, data: handle.call_value(x, scratch)
+        lambda x, grad, data: handle.call_logp_grad(x, grad),
+        lambda x, scratch, data: handle.call_value(x, scratch),
+        lambda x, out, data: handle.call_hessian(x, out),
+        lambda x, m, product, data: handle.call_third_product(x, m, product),
+        lambda data: available,
     )
 
 
@@ -201,6 +207,7 @@ class ReadableChain:
             raise InputError(f"compiler: expected one of {', '.join(map(repr, COMPILERS))}, got {compiler!r}")
         if kernel.make_step is None:
             raise KernelError(f"{type(kernel).__name__} has no readable source: use backend='c'")
+        kernel.check_backend(compiler)
         self._kernel, self._density, self._handle, self._compiler = kernel, density, handle, compiler
         self._options, self._scale, self._rule = options, scale, adaptation
         self._state, self._rng = tuple(buffers), np.random.Generator(bit_generator)
