@@ -177,6 +177,14 @@ cdef class CDensity:
         cdef int code = mp_density_value(&self.c, &x[0], &scratch[0], &logp)
         return code, logp
 
+    def call_hessian(self, const double[::1] x, double[:, ::1] out):
+        """The contract itself, only where `functions["hessian"]`: x (dim,) -> code, out (dim, dim) filled."""
+        return self.c.hessian(self.c.dim, &x[0], &out[0, 0], self.c.user_data)
+
+    def call_third_product(self, const double[::1] x, const double[:, ::1] m, double[::1] product):
+        """The contract itself, only where `functions["third_product"]`: x (dim,), m (dim, dim) -> code."""
+        return self.c.third_product(self.c.dim, &x[0], &m[0, 0], &product[0], self.c.user_data)
+
     cdef int _settle(self, int status, const double[::1] x, double *logp, double[::1] out) except -1:
         """A fatal code raises the error behind it; a rejected point is -inf with NaN derivatives."""
         if status < 0:

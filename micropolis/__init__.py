@@ -62,6 +62,12 @@ _PUBLIC = {
     "SplitHMC": "hamiltonian.splitting",
     "sample_model": "bayes",
     "predict_model": "bayes",
+    "RMHMC": "hamiltonian.riemannian",
+    "SoftAbs": "hamiltonian.metrics",
+    "Hessian": "hamiltonian.metrics",
+    "HessianDiag": "hamiltonian.metrics",
+    "GradientSquare": "hamiltonian.metrics",
+    "UserMetric": "hamiltonian.metrics",
 }
 _MODULES = ("densities", "errors", "estimators", "kernels", "neural", "parameters", "data", "plots")
 

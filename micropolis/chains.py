@@ -59,6 +59,7 @@ class ChainJob:
     ) -> None:  # fmt: skip
         self.index, self.kernel, self.density, self.backend = index, kernel, density, backend
         self.bit_generator = bit_generator
+        kernel.prepare(density)
         self.handle = density._bind()
         dim = density.dim
         self.rule = kernel.adaptation(dim, warmup)

@@ -46,6 +46,7 @@ def check(density: Density, kernel: Kernel) -> None:
     """
     if kernel.make_step is None:
         raise KernelError(f"backend='cuda': {type(kernel).__name__} has no readable source; use backend='c'")
+    kernel.check_backend("cuda")
     if density.readable is None:
         raise KernelError(
             f"backend='cuda': {type(density).__name__} exists as compiled CPU code only; give its source with "
@@ -152,7 +153,7 @@ class _Phase:
             cuda.to_device(np.stack(rows)) for rows in zip(*(job.buffers.values() for job in jobs), strict=True)
         )
         self.memory = cuda.to_device(np.stack(memory))
-        self.work = cuda.device_array((n, first.kernel.n_work(), self.dim))
+        self.work = cuda.device_array((n, first.kernel.work_rows(self.dim), self.dim))
         self.warmup_work = cuda.device_array((n, work_size(self.dim) if self.adapting else 1))
         self.control = cuda.to_device(np.zeros((n, 1), dtype=np.int32))
 

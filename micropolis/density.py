@@ -70,6 +70,9 @@ class Density:
             f"{type(self).__name__} is abstract: use Density.from_numpy, from_numba, from_pointer or from_callable"
         )
 
+    def prepare(self, *names: str) -> None:
+        """Build derivatives ("hessian", "hvp", "third_product") so that C densities bound from now on have them."""
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_handles": {}}
 

@@ -23,6 +23,10 @@ class Evaluate(NamedTuple):
 
     logp_grad: Callable[..., Any]  # (x, grad, data) -> (code, logp), fills grad
     value: Callable[..., Any]  # (x, scratch, data) -> (code, logp)
+    # only where the density may have them: available(data) is 1 for a Hessian, plus 2 for third derivatives
+    hessian: Callable[..., Any] | None = None  # (x, out, data) -> code, out (dim, dim)
+    third_product: Callable[..., Any] | None = None  # (x, m, product, data) -> code, m (dim, dim)
+    available: Callable[..., Any] | None = None
 
 
 class Random(NamedTuple):
@@ -83,7 +87,7 @@ def compile_readable(function: Callable[..., Any], compiler: Callable[..., Any])
 def pointer_calls() -> Evaluate:
     """Calls of compiled densities for use inside Numba code, the same functions for every density.
 
-    ``data`` is ``(address of logp_grad, address of user_data, address of value or 0)``; x and grad are contiguous
+    ``data`` is ``(address of logp_grad, address of user_data, and those of value, hessian and third_product or 0)``; x and grad are contiguous
     float64 vectors of the density's dimension.
     """
     import numba
@@ -116,6 +120,39 @@ def pointer_calls() -> Evaluate:
 
     call_logp_grad, call_value = intrinsic(True), intrinsic(False)
 
+    def derivative(n_arrays: int) -> Any:
+        """A call (address, user_data, arrays ...) -> code."""
+
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            double, word, byte = ir.DoubleType(), ir.IntType(64), ir.IntType(8).as_pointer()
+            arrays = [context.make_array(signature.args[i])(context, builder, arguments[i]) for i in range(2, 2 + n_arrays)]
+            function = ir.FunctionType(ir.IntType(32), [word, *[double.as_pointer()] * n_arrays, byte]).as_pointer()
+            dim = builder.extract_value(arrays[0].shape, 0)
+            pointers = [array.data for array in arrays]
+            return builder.call(
+                builder.inttoptr(arguments[0], function), [dim, *pointers, builder.inttoptr(arguments[1], byte)]
+            )
+
+        def check(*arrays: Any) -> None:
+            if any(array.layout != "C" or array.dtype != types.float64 for array in arrays):
+                raise numba.errors.TypingError(f"expected contiguous float64 arrays, got {arrays}")
+
+        if n_arrays == 2:
+
+            def two(typing_context, address, user_data, x, out):  # type: ignore[no-untyped-def]
+                check(x, out)
+                return types.int32(types.int64, types.int64, x, out), generate
+
+            return numba.extending.intrinsic(two)
+
+        def three(typing_context, address, user_data, x, m, out):  # type: ignore[no-untyped-def]
+            check(x, m, out)
+            return types.int32(types.int64, types.int64, x, m, out), generate
+
+        return numba.extending.intrinsic(three)
+
+    call_hessian, call_third_product = derivative(2), derivative(3)
+
     @numba.njit
     def logp_grad(x, grad, data):  # type: ignore[no-untyped-def]
         return call_logp_grad(data[0], data[1], x, grad)
@@ -126,13 +163,25 @@ def pointer_calls() -> Evaluate:
             return call_value(data[2], data[1], x, scratch)
         return call_logp_grad(data[0], data[1], x, scratch)
 
-    return Evaluate(logp_grad, value)
+    @numba.njit
+    def hessian(x, out, data):  # type: ignore[no-untyped-def]
+        return call_hessian(data[3], data[1], x, out)
+
+    @numba.njit
+    def third_product(x, m, product, data):  # type: ignore[no-untyped-def]
+        return call_third_product(data[4], data[1], x, m, product)
+
+    @numba.njit
+    def available(data):  # type: ignore[no-untyped-def]
+        return (1 if data[3] != 0 else 0) + (2 if data[4] != 0 else 0)
+
+    return Evaluate(logp_grad, value, hessian, third_product, available)
 
 
-def pointer_data(density: CDensity) -> tuple[int, int, int]:
+def pointer_data(density: CDensity) -> tuple[int, ...]:
     """The `data` of `pointer_calls` for this density, which must stay alive while they are used."""
     functions = density.functions
-    return functions["logp_grad"], functions["user_data"], functions["value"]
+    return tuple(functions[name] for name in ("logp_grad", "user_data", "value", "hessian", "third_product"))
 
 
 @functools.lru_cache(maxsize=1)

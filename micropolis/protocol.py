@@ -30,6 +30,7 @@ DIAGONAL, DENSE = 0, 1
 OK, NON_FINITE, ENERGY_ERROR, DENSITY_REJECTED = 0, 1, 2, 3
 DENSITY_FATAL, CANCELLED, BAD_START, BROKEN_OFF = -1, -2, -3, -4
 RUN, CANCEL = 0, 1  # what the main thread asks of a chain; anything but RUN is answered between two draws
+METRIC_INDEFINITE, NOT_CONVERGED, NON_REVERSIBLE = 4, 5, 6
 
 
 class Buffer(NamedTuple):
@@ -81,6 +82,16 @@ class Kernel(abc.ABC):
     def n_work(self) -> int:
         """How many vectors of scratch the readable step takes."""
         return 0
+
+    def work_rows(self, dim: int) -> int:
+        """The same where it depends on the dimension."""
+        return self.n_work()
+
+    def prepare(self, density: Any) -> None:
+        """Make ready what the kernel wants of a density beyond its gradient, before it is bound."""
+
+    def check_backend(self, backend: str) -> None:
+        """Raise a KernelError where the readable source cannot run under this compiler."""
 
     def table(self) -> NDArray[np.float64]:
         """The numbers behind the kernel's own pointers in its options, for the readable step; none for most."""

@@ -152,8 +152,14 @@ def with_code(jit: Callable[..., Any], function: Any) -> Evaluate:
 
 
 def _interpreted(handle: Any) -> Evaluate:
+    functions = handle.functions
+    available = (1 if functions["hessian"] else 0) + (2 if functions["third_product"] else 0)
     return Evaluate(
-        lambda x, grad, data: handle.call_logp_grad(x, grad), lambda x, scratch, data: handle.call_value(x, scratch)
+        lambda x, grad, data: handle.call_logp_grad(x, grad),
+        lambda x, scratch, data: handle.call_value(x, scratch),
+        lambda x, out, data: handle.call_hessian(x, out),
+        lambda x, m, product, data: handle.call_third_product(x, m, product),
+        lambda data: available,
     )
 
 
@@ -203,6 +209,7 @@ class ReadableChain:
             raise InputError(f"compiler: expected one of {', '.join(map(repr, COMPILERS))}, got {compiler!r}")
         if kernel.make_step is None:
             raise KernelError(f"{type(kernel).__name__} has no readable source: use backend='c'")
+        kernel.check_backend(compiler)
         self._kernel, self._density, self._handle, self._compiler = kernel, density, handle, compiler
         self._options, self._scale, self._rule = options, scale, adaptation
         self._state, self._rng = tuple(buffers), np.random.Generator(bit_generator)
@@ -245,7 +252,7 @@ class ReadableChain:
         return self._run(
             lambda chain, data: (chain.warm if warm else chain.sample)(
                 self._record(self._options), self._scale, self._kernel.table(), data, self._rng, self._state,
-                np.empty((self._kernel.n_work(), dim)), self._record(rule), memory,
+                np.empty((self._kernel.work_rows(dim), dim)), self._record(rule), memory,
                 np.empty(work_size(dim) if warm else 0), thin, kept, records, 0, start, stop, control, progress,
             )
         )  # fmt: skip

@@ -99,6 +99,7 @@ def step(kernel: Kernel, density: Density, rng: np.random.Generator, state: Stat
         raise InputError(
             f"state: expected x and grad of shape ({density.dim},), got {np.shape(state.x)} and {np.shape(state.grad)}"
         )
+    kernel.prepare(density)
     tuning = kernel.tuning(density.dim)
     scale = np.ascontiguousarray(tuning.scale, dtype=np.float64)
     options = np.zeros(1, dtype=kernel.OPTIONS)

@@ -72,6 +72,16 @@ CASES = {
     "nuts step kept": ([2], lambda dim: mp.NUTS(0.4, max_depth=3)),
     "nuts long": ([2], lambda dim: mp.NUTS(0.15, max_depth=7)),  # long enough for warm-up to shorten trajectories
     "nuts one leaf": ([2], lambda dim: mp.NUTS(0.4, max_depth=1)),
+    "rmhmc": ([1, 2, 8, 9], lambda dim: mp.RMHMC(0.2, 3)),
+    "rmhmc coarse": ([3], lambda dim: mp.RMHMC(1.5, 3, fixed_point_max_iter=8)),
+    "rmhmc soft": ([3], lambda dim: mp.RMHMC(0.3, 4, metric=mp.SoftAbs(0.5, jitter=0.1), jitter=0.5)),
+    "rmhmc checked": ([3], lambda dim: mp.RMHMC(0.4, 3, reversibility_tol=1e-7, target_accept=0.8)),
+    "rmhmc hessian": ([3], lambda dim: mp.RMHMC(0.2, 3, metric=mp.Hessian())),
+    "rmhmc diagonal": ([3], lambda dim: mp.RMHMC(0.2, 3, metric=mp.HessianDiag())),
+    "rmhmc gradient": ([9], lambda dim: mp.RMHMC(0.2, 3, metric=mp.GradientSquare(1.0))),
+    "rmhmc midpoint": ([1, 3], lambda dim: mp.RMHMC(0.3, 3, integrator="midpoint")),
+    "rmhmc explicit": ([1, 3], lambda dim: mp.RMHMC(0.2, 3, integrator="explicit")),
+    "rmhmc uncorrected": ([3], lambda dim: mp.RMHMC(0.05, 3, integrator="explicit_uncorrected")),
     "nuts diverging": ([9], lambda dim: mp.NUTS(1.2, metric="unit")),
 }
 RUNS = [(name, dim) for name, (dims, _) in CASES.items() for dim in dims]

@@ -19,6 +19,9 @@ enum mp_status {
   MP_NON_FINITE = 1,      /* log density, gradient or kinetic energy was not finite */
   MP_ENERGY_ERROR = 2,    /* the energy error passed 1000 */
   MP_DENSITY_REJECTED = 3, /* the density returned a code > 0 */
+  MP_METRIC_INDEFINITE = 4, /* a Riemannian metric was not positive definite */
+  MP_NOT_CONVERGED = 5,     /* an implicit step of the integrator was not solved */
+  MP_NON_REVERSIBLE = 6,    /* the way back did not lead to where the trajectory came from */
   MP_DENSITY_FATAL = -1,  /* the density returned a code < 0 */
   MP_CANCELLED = -2,      /* the control flag was raised between two draws */
   MP_BAD_START = -3,      /* log density or gradient not finite at the initial point */

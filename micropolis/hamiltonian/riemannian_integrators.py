@@ -1,0 +1,413 @@
+"""Readable integrators for a position-dependent metric, the same bits as csrc/hamiltonian/riemannian_integrators.c."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..jit import Evaluate
+from ..linalg import make_linalg
+from ..protocol import NON_REVERSIBLE, NOT_CONVERGED, OK
+from .geometry import (
+    AGE,
+    AGE_Q,
+    FRESH,
+    GEOMETRY_HEAD,
+    ITERATIONS,
+    POINT_HEAD,
+    VALUE,
+    Q,
+    code_status,
+    geometry_rows,
+    make_geometry,
+    point_rows,
+)
+from .solver import DONE, LOST, make_solver
+
+IMPLICIT, MIDPOINT, EXPLICIT = 0, 1, 2
+
+# Rows of vectors at the head of the work area: where the trajectory is, the copies of the explicit integrators, the
+# ends of a step that is taken back, velocities, force, and two rows of unknowns.
+(
+    POSITION, MOMENTUM, Q_FIRST, P_FIRST, Q_COPY, P_COPY, Q_FROM, P_FROM, Q_BACK, P_BACK, V, V_END, FORCE,
+    HALF, KICK, HEAD,
+) = range(16)  # fmt: skip
+SOLVER_PAIR = 4 * 2 + 6  # residual, change, difference, product and a history of three, of two vectors each
+SOLVER_SINGLE = 4 + 3
+
+
+def work_rows(n: int) -> int:
+    """Rows of the work area in n dimensions: vectors, geometry, three points, and the solvers of two and one vectors."""
+    return HEAD + geometry_rows(n) + 3 * point_rows(n) + 4 * n + SOLVER_PAIR + n + SOLVER_SINGLE
+
+
+class Integrators(NamedTuple):
+    """Compiled functions; `t` is the work area of a trajectory, cut up by `areas`."""
+
+    areas: Callable[..., Any]  # (work, two) -> t: (vectors, g, at, back, solver ...); `two` vectors of unknowns or one
+    start: Callable[..., Any]  # (options, data, t, known) -> status: metric and base at the position
+    step: Callable[..., Any]  # (options, data, t, eps) -> status
+    energy: Callable[..., Any]  # (options, data, t) -> (status, energy)
+    forget: Callable[..., Any]  # (options, t): the next step belongs to another trajectory
+    two: Callable[..., Any]  # (options) -> whether the integrator solves for two vectors
+
+
+@functools.lru_cache(maxsize=64)
+def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
+    """The functions under the compiler `jit`."""
+    algebra, geometry, solver = make_linalg(jit), make_geometry(jit, density), make_solver(jit)
+    copy, dot, status_of = algebra.copy, algebra.dot, code_status(jit)
+    metric, base, velocity, force = geometry.metric, geometry.base, geometry.velocity, geometry.force
+    log_det = geometry.log_det
+    reset, look, move, guess, push = solver.reset, solver.look, solver.move, solver.guess, solver.push
+
+    @jit
+    def two(options):  # type: ignore[no-untyped-def]
+        return options.integrator == MIDPOINT or options.integrator == EXPLICIT
+
+    @jit
+    def cut(work, first, parts):  # type: ignore[no-untyped-def]
+        """(inverse, residual, change, difference, product), history"""
+        n = work.shape[1]
+        after = first + n * parts * parts
+        return (
+            work[first:after], work[after : after + parts], work[after + parts : after + 2 * parts],
+            work[after + 2 * parts : after + 3 * parts], work[after + 3 * parts : after + 4 * parts],
+            work[after + 4 * parts : after + 7 * parts],
+        )  # fmt: skip
+
+    @jit
+    def areas(work, pair):  # type: ignore[no-untyped-def]
+        n = work.shape[1]
+        pairs = n * (n + 1) // 2
+        point = POINT_HEAD + 2 * n + pairs
+        g = HEAD
+        at = g + (GEOMETRY_HEAD + 4 * n + 7)
+        s = at + 3 * point
+        first = cut(work, s, 2 if pair else 1)
+        second = cut(work, s + 4 * n + SOLVER_PAIR, 1)
+        return (
+            work[:HEAD], work[g:at], work[at : at + point], work[at + point : at + 2 * point],
+            work[at + 2 * point : s],
+        ) + first + second  # fmt: skip
+
+    # t: 0 vectors, 1 g, 2 at, 3 trial, 4 saved, 5..9 solver, 10 history, 11..15 solver for q, 16 its history
+    @jit
+    def solver_of(t):  # type: ignore[no-untyped-def]
+        return t[5], t[6], t[7], t[8], t[9]
+
+    @jit
+    def solver_q_of(t):  # type: ignore[no-untyped-def]
+        return t[11], t[12], t[13], t[14], t[15]
+
+    @jit
+    def copy_point(point, out):  # type: ignore[no-untyped-def]
+        for i in range(point.shape[0]):
+            copy(point[i], out[i])
+
+    @jit
+    def forget(options, t):  # type: ignore[no-untyped-def]
+        reset(solver_of(t), 0.25 if options.integrator == EXPLICIT else 1.0)
+        reset(solver_q_of(t), 1.0)
+        t[1][AGE, 0] = 0.0
+        t[1][AGE_Q, 0] = 0.0
+
+    @jit
+    def older(age):  # type: ignore[no-untyped-def]
+        return min(age + 1.0, 3.0)
+
+    @jit
+    def start(options, data, t, known):  # type: ignore[no-untyped-def]
+        vectors, g, at = t[0], t[1], t[2]
+        copy(vectors[POSITION], at[Q])
+        status = metric(options, data, g, at)
+        if status == OK:
+            status = base(options, data, g, at, known)
+        g[FRESH, 0] = 1.0 if status == OK else 0.0
+        return status
+
+    @jit
+    def energy(options, data, t):  # type: ignore[no-untyped-def]
+        vectors, g, at = t[0], t[1], t[2]
+        if g[FRESH, 0] == 0.0:
+            status = start(options, data, t, False)
+            if status != OK:
+                return status, 0.0
+        velocity(options, g, at, vectors[MOMENTUM], vectors[V])
+        kinetic = 0.5 * dot(at.shape[1], vectors[MOMENTUM], vectors[V])
+        return OK, (kinetic + 0.5 * log_det(options, at)) - at[VALUE, 0]
+
+    @jit
+    def iterate(options, g, s, iteration, x):  # type: ignore[no-untyped-def]
+        """(status, done) at x, whose residual is there; x moves on where it is not done."""
+        g[ITERATIONS, 0] += 1.0
+        state = look(s, options.tolerance, x)
+        if state == DONE:
+            return OK, True
+        if state == LOST or iteration + 1 >= options.max_iterations:
+            return NOT_CONVERGED, False
+        move(s, x, iteration > 0)
+        return OK, False
+
+    @jit
+    def solve_half_kick(options, data, t, half):  # type: ignore[no-untyped-def]
+        """p_h = p - eps/2 H_q(q, p_h)"""
+        vectors, g, at, s, history = t[0], t[1], t[2], solver_of(t), t[10]
+        p, p_half, kick, residual = vectors[MOMENTUM], vectors[HALF], vectors[KICK], t[6]
+        n, unknown = p.size, vectors[HALF : HALF + 1]
+        guess(history, g[AGE, 0], vectors[Q_COPY : Q_COPY + 1])
+        for i in range(n):
+            p_half[i] = p[i] + vectors[Q_COPY, i]
+            if g[AGE, 0] > 0.0:
+                p_half[i] = p_half[i] + kick[i]
+        done, iteration = False, 0
+        while not done:
+            code = force(options, data, g, at, p_half, vectors[V], vectors[FORCE])
+            if code != 0:
+                return status_of(code)
+            for i in range(n):
+                residual[0, i] = (p_half[i] - p[i]) + half * vectors[FORCE, i]
+            status, done = iterate(options, g, s, iteration, unknown)
+            if status != OK:
+                return status
+            iteration += 1
+        push(history)
+        g[AGE, 0] = older(g[AGE, 0])
+        for i in range(n):
+            history[0, i] = (p_half[i] - p[i]) - kick[i] if g[AGE_Q, 0] > 0.0 else 0.0
+        return OK
+
+    @jit
+    def solve_drift(options, data, t, eps, half):  # type: ignore[no-untyped-def]
+        """q' = q + eps/2 [H_p(q, p_h) + H_p(q', p_h)]; the point there is `trial`."""
+        vectors, g, trial, s, history = t[0], t[1], t[3], solver_q_of(t), t[16]
+        q, p_half, v, v_end, residual = vectors[POSITION], vectors[HALF], vectors[V], vectors[V_END], t[12]
+        n, unknown = q.size, trial[Q : Q + 1]
+        guess(history, g[AGE_Q, 0], vectors[Q_COPY : Q_COPY + 1])
+        for i in range(n):
+            unknown[0, i] = (q[i] + eps * v[i]) + half * vectors[Q_COPY, i]
+        done, iteration = False, 0
+        while not done:
+            status = metric(options, data, g, trial)
+            if status != OK:
+                return status
+            velocity(options, g, trial, p_half, v_end)
+            for i in range(n):
+                residual[0, i] = (unknown[0, i] - q[i]) - half * (v[i] + v_end[i])
+            status, done = iterate(options, g, s, iteration, unknown)
+            if status != OK:
+                return status
+            iteration += 1
+        push(history)
+        g[AGE_Q, 0] = older(g[AGE_Q, 0])
+        for i in range(n):
+            history[0, i] = v_end[i] + -1.0 * v[i]
+        return OK
+
+    @jit
+    def implicit_leapfrog(options, data, t, eps):  # type: ignore[no-untyped-def]
+        """The generalised leapfrog.
+
+        Guesses: the two kicks at one q differ by their momenta, the two velocities at one p_h by their positions; both
+        differences change slowly from step to step.
+        """
+        vectors, g, at, trial, half = t[0], t[1], t[2], t[3], 0.5 * eps
+        status = solve_half_kick(options, data, t, half)
+        if status == OK:
+            status = solve_drift(options, data, t, eps, half)
+        if status == OK:
+            status = base(options, data, g, trial, False)
+        if status != OK:
+            return status
+        code = force(options, data, g, trial, vectors[HALF], vectors[V_END], vectors[FORCE])
+        if code != 0:
+            return status_of(code)
+        for i in range(at.shape[1]):
+            vectors[KICK, i] = -half * vectors[FORCE, i]
+            vectors[MOMENTUM, i] = vectors[HALF, i] + vectors[KICK, i]
+        copy(trial[Q], vectors[POSITION])
+        copy_point(trial, at)
+        return OK
+
+    @jit
+    def gradients(options, data, t, q, p):  # type: ignore[no-untyped-def]
+        """Metric, base, velocity and force at (q, p): all of dH at one place."""
+        vectors, g, trial = t[0], t[1], t[3]
+        copy(q, trial[Q])
+        status = metric(options, data, g, trial)
+        if status == OK:
+            status = base(options, data, g, trial, False)
+        if status != OK:
+            return status
+        return status_of(force(options, data, g, trial, p, vectors[V], vectors[FORCE]))
+
+    @jit
+    def implicit_midpoint(options, data, t, eps):  # type: ignore[no-untyped-def]
+        """q_m = q + eps/2 H_p(q_m, p_m), p_m = p - eps/2 H_q(q_m, p_m); then as far again."""
+        vectors, g, s, history, half = t[0], t[1], solver_of(t), t[10], 0.5 * eps
+        q, p, middle, residual = vectors[POSITION], vectors[MOMENTUM], vectors[HALF : HALF + 2], t[6]
+        n = q.size
+        guess(history, g[AGE, 0], middle)
+        for i in range(n):
+            middle[0, i] = q[i] + middle[0, i]
+            middle[1, i] = p[i] + middle[1, i]
+        done, iteration = False, 0
+        while not done:
+            status = gradients(options, data, t, middle[0], middle[1])
+            if status != OK:
+                return status
+            for i in range(n):
+                residual[0, i] = (middle[0, i] - q[i]) - half * vectors[V, i]
+                residual[1, i] = (middle[1, i] - p[i]) + half * vectors[FORCE, i]
+            status, done = iterate(options, g, s, iteration, middle)
+            if status != OK:
+                return status
+            iteration += 1
+        push(history)
+        g[AGE, 0] = older(g[AGE, 0])
+        for i in range(n):
+            history[0, i] = middle[0, i] + -1.0 * q[i]
+            history[1, i] = middle[1, i] + -1.0 * p[i]
+            q[i] = middle[0, i] + history[0, i]
+            p[i] = middle[1, i] + history[1, i]
+        g[FRESH, 0] = 0.0
+        return OK
+
+    @jit
+    def turn(options, data, t, h, q, p, q_copy, p_copy):  # type: ignore[no-untyped-def]
+        """A: p -= h H_q(q, p~), q~ += h H_p(q, p~). B is the same with the copies exchanged."""
+        vectors = t[0]
+        status = gradients(options, data, t, q, p_copy)
+        if status != OK:
+            return status
+        for i in range(p.size):
+            p[i] -= h * vectors[FORCE, i]
+            q_copy[i] += h * vectors[V, i]
+        return OK
+
+    @jit
+    def explicit_projected(options, data, t, eps):  # type: ignore[no-untyped-def]
+        """The copies start at (q + a, p + b) and (q - a, p - b), and (a, b) is such that they can be joined so too."""
+        vectors, g, s, history = t[0], t[1], solver_of(t), t[10]
+        position, momentum, shift, residual = vectors[POSITION], vectors[MOMENTUM], vectors[HALF : HALF + 2], t[6]
+        q, p, q_copy, p_copy = vectors[Q_FIRST], vectors[P_FIRST], vectors[Q_COPY], vectors[P_COPY]
+        n = q.size
+        guess(history, g[AGE, 0], shift)
+        done, iteration = False, 0
+        while not done:
+            for i in range(n):
+                q[i] = position[i] + shift[0, i]
+                q_copy[i] = position[i] + -1.0 * shift[0, i]
+                p[i] = momentum[i] + shift[1, i]
+                p_copy[i] = momentum[i] + -1.0 * shift[1, i]
+            status = turn(options, data, t, 0.5 * eps, q, p, q_copy, p_copy)
+            if status == OK:
+                status = turn(options, data, t, eps, q_copy, p_copy, q, p)
+            if status == OK:
+                status = turn(options, data, t, 0.5 * eps, q, p, q_copy, p_copy)
+            if status != OK:
+                return status
+            for i in range(n):
+                residual[0, i] = (q[i] - q_copy[i]) + 2.0 * shift[0, i]
+                residual[1, i] = (p[i] - p_copy[i]) + 2.0 * shift[1, i]
+            status, done = iterate(options, g, s, iteration, shift)
+            if status != OK:
+                return status
+            iteration += 1
+        push(history)
+        g[AGE, 0] = older(g[AGE, 0])
+        for i in range(n):
+            history[0, i] = shift[0, i]
+            history[1, i] = shift[1, i]
+            position[i] = 0.5 * (q[i] + q_copy[i])
+            momentum[i] = 0.5 * (p[i] + p_copy[i])
+        g[FRESH, 0] = 0.0
+        return OK
+
+    @jit
+    def explicit_bound(options, data, t, eps):  # type: ignore[no-untyped-def]
+        """A B C B A, C the rotation of the copies' difference by 2 omega eps."""
+        vectors, g = t[0], t[1]
+        q, p, q_copy, p_copy = vectors[POSITION], vectors[MOMENTUM], vectors[Q_COPY], vectors[P_COPY]
+        angle = 2.0 * options.binding * eps
+        cosine, sine = math.cos(angle), math.sin(angle)
+        if g[AGE, 0] == 0.0:
+            copy(q, q_copy)
+            copy(p, p_copy)
+            g[AGE, 0] = 1.0
+        status = turn(options, data, t, 0.5 * eps, q, p, q_copy, p_copy)
+        if status == OK:
+            status = turn(options, data, t, 0.5 * eps, q_copy, p_copy, q, p)
+        if status != OK:
+            return status
+        for i in range(q.size):
+            q_sum, p_sum, dq, dp = q[i] + q_copy[i], p[i] + p_copy[i], q[i] - q_copy[i], p[i] - p_copy[i]
+            turned = cosine * dq + sine * dp
+            dp = cosine * dp - sine * dq
+            q[i] = 0.5 * (q_sum + turned)
+            q_copy[i] = 0.5 * (q_sum - turned)
+            p[i] = 0.5 * (p_sum + dp)
+            p_copy[i] = 0.5 * (p_sum - dp)
+        status = turn(options, data, t, 0.5 * eps, q_copy, p_copy, q, p)
+        if status == OK:
+            status = turn(options, data, t, 0.5 * eps, q, p, q_copy, p_copy)
+        g[FRESH, 0] = 0.0
+        return status
+
+    @jit
+    def one_way(options, data, t, eps):  # type: ignore[no-untyped-def]
+        if options.integrator == IMPLICIT:
+            return implicit_leapfrog(options, data, t, eps)
+        if options.integrator == MIDPOINT:
+            return implicit_midpoint(options, data, t, eps)
+        if options.integrator == EXPLICIT:
+            return explicit_projected(options, data, t, eps)
+        return explicit_bound(options, data, t, eps)
+
+    @jit
+    def agree(x, y, tolerance):  # type: ignore[no-untyped-def]
+        """max |x - y| within tolerance, relative to max(1, max |x|)"""
+        size, gap = 1.0, 0.0
+        for i in range(x.size):
+            size = max(abs(x[i]), size)
+            gap = max(abs(x[i] - y[i]), gap)
+        return gap <= tolerance * size
+
+    @jit
+    def take_back(options, data, t, eps):  # type: ignore[no-untyped-def]
+        """Take the step just made back, on its own. The state is the end of the step before and after."""
+        vectors, g, at, saved = t[0], t[1], t[2], t[4]
+        fresh = g[FRESH, 0]
+        copy_point(at, saved)
+        copy(vectors[POSITION], vectors[Q_BACK])
+        copy(vectors[MOMENTUM], vectors[P_BACK])
+        forget(options, t)
+        status = one_way(options, data, t, -eps)
+        if status > 0 or (
+            status == OK
+            and not (
+                agree(vectors[Q_FROM], vectors[POSITION], options.reversibility)
+                and agree(vectors[P_FROM], vectors[MOMENTUM], options.reversibility)
+            )
+        ):
+            status = NON_REVERSIBLE
+        forget(options, t)
+        copy(vectors[Q_BACK], vectors[POSITION])
+        copy(vectors[P_BACK], vectors[MOMENTUM])
+        copy_point(saved, at)
+        g[FRESH, 0] = fresh
+        return status
+
+    @jit
+    def step(options, data, t, eps):  # type: ignore[no-untyped-def]
+        vectors = t[0]
+        if not options.reversibility > 0.0:
+            return one_way(options, data, t, eps)
+        copy(vectors[POSITION], vectors[Q_FROM])
+        copy(vectors[MOMENTUM], vectors[P_FROM])
+        status = one_way(options, data, t, eps)
+        return take_back(options, data, t, eps) if status == OK else status
+
+    return Integrators(areas, start, step, energy, forget, two)
