@@ -3,6 +3,7 @@
  * contract KERNEL N S0 S1 S2 S3: N draws of the kernel from (0.5, -0.25), with an SFC64 generator in state S0..S3. */
 #include <hamiltonian/hmc.h>
 #include <hamiltonian/nuts.h>
+#include <hamiltonian/riemannian.h>
 #include <metropolis/langevin.h>
 #include <metropolis/random_walk.h>
 #include <common/chain.h>
@@ -50,6 +51,7 @@ int main(int argc, char **argv) {
   mp_nuts_options nuts = {tuning, 10};
   mp_hmc_options hmc = {tuning, 5, 0.5};
   mp_langevin_options langevin = {tuning};
+  mp_riemannian_options riemannian = {tuning, 5, 0.5, MP_IMPLICIT, 1e-9, 100, 0.0, 10.0, MP_SOFTABS, 1e6, 0.0, 0, 0, 0, 0};
   mp_random_walk_options random_walk = {tuning, &temperature, 1};
 
   double x[DIM] = {0.5, -0.25}, logp, grad[DIM];
@@ -63,6 +65,9 @@ int main(int argc, char **argv) {
     work_size = mp_nuts_work_size;
   } else if (!strcmp(argv[1], "hmc")) {
     chain.step = mp_hmc_step, chain.options = &hmc, chain.info_size = sizeof(mp_hmc_info), work_size = mp_hmc_work_size;
+  } else if (!strcmp(argv[1], "riemannian")) {
+    chain.step = mp_riemannian_step, chain.options = &riemannian, chain.info_size = sizeof(mp_riemannian_info);
+    work_size = mp_riemannian_work_size;
   } else if (!strcmp(argv[1], "langevin")) {
     chain.step = mp_langevin_step, chain.options = &langevin, chain.info_size = sizeof(mp_langevin_info);
     work_size = mp_langevin_work_size;
