@@ -32,20 +32,18 @@ cdef extern from "hamiltonian/nuts.h" nogil:
     int mp_nuts_step(const void *, const mp_density *, bitgen_t *, mp_state *, double *, mp_info *)
 
 cdef extern from "hamiltonian/riemannian.h" nogil:
-    ctypedef struct mp_rmhmc_options:
+    ctypedef struct mp_riemannian_options:
         pass
-    ctypedef struct mp_rmhmc_info:
+    ctypedef struct mp_riemannian_info:
         pass
-    size_t mp_rmhmc_work_size(const void *, size_t)
-    int mp_rmhmc_step(const void *, const mp_density *, bitgen_t *, mp_state *, double *, mp_info *)
+    size_t mp_riemannian_work_size(const void *, size_t)
+    int mp_riemannian_step(const void *, const mp_density *, bitgen_t *, mp_state *, double *, mp_info *)
 
 
 cdef extern from "hamiltonian/riemannian_integrators.h" nogil:
-    ctypedef struct mp_integrator_options:
-        pass
-    size_t mp_riemannian_work_size(size_t)
-    int mp_riemannian_run(const mp_integrator_options *, const mp_density *, double, int64_t, double *, double *,
-                          double *, double *, int64_t *, double *)
+    size_t mp_trajectory_work_size(size_t)
+    int mp_trajectory_run(const mp_riemannian_options *, const mp_density *, double, int64_t, double *, double *, double *,
+                          double *, int64_t *, double *)
 
 cdef extern from "common/eigen.h" nogil:
     ctypedef void (*mp_dsyevd_fn)(char *, char *, int *, double *, int *, double *, double *, int *, int *, int *, int *)
@@ -74,8 +72,8 @@ def kernels():
                       sizeof(mp_splitting_info)),
         "hmc": (<uintptr_t>&mp_hmc_step, <uintptr_t>&mp_hmc_work_size, sizeof(mp_hmc_options), sizeof(mp_hmc_info)),
         "nuts": (<uintptr_t>&mp_nuts_step, <uintptr_t>&mp_nuts_work_size, sizeof(mp_nuts_options), sizeof(mp_nuts_info)),
-        "rmhmc": (<uintptr_t>&mp_rmhmc_step, <uintptr_t>&mp_rmhmc_work_size, sizeof(mp_rmhmc_options),
-                  sizeof(mp_rmhmc_info)),
+        "riemannian": (<uintptr_t>&mp_riemannian_step, <uintptr_t>&mp_riemannian_work_size, sizeof(mp_riemannian_options),
+                  sizeof(mp_riemannian_info)),
     }
 
 
@@ -104,19 +102,18 @@ def riemannian(object density, object options, double step_size, int64_t n_steps
                double[::1] energy, double[:, ::1] force, int32_t[::1] status, int64_t[::1] iterations):
     """n_steps of a Riemannian integrator for every row of (q, p), in place.
 
-    `options` is an mp_integrator_options record (1,) that starts where the integrator's fields do. Returns the first
-    row whose status is negative, or -1.
+    `options` is the kernel's OPTIONS record (1,). Returns the first row whose status is negative, or -1.
     """
     cdef const mp_density *target = <const mp_density *><uintptr_t>density.address
-    cdef const mp_integrator_options *record = <const mp_integrator_options *><uintptr_t>address(options)
-    if options.nbytes != sizeof(mp_integrator_options):
-        raise ValueError(f"options record of {options.nbytes} bytes, the C struct has {sizeof(mp_integrator_options)}")
-    work = aligned(mp_riemannian_work_size(q.shape[1]))
+    cdef const mp_riemannian_options *record = <const mp_riemannian_options *><uintptr_t>address(options)
+    if options.nbytes != sizeof(mp_riemannian_options):
+        raise ValueError(f"options record of {options.nbytes} bytes, the C struct has {sizeof(mp_riemannian_options)}")
+    work = aligned(mp_trajectory_work_size(q.shape[1]))
     cdef double *scratch = <double *><uintptr_t>address(work)
     cdef Py_ssize_t i
     with nogil:
         for i in range(q.shape[0]):
-            status[i] = mp_riemannian_run(record, target, step_size, n_steps, &q[i, 0], &p[i, 0], &energy[i], &force[i, 0],
+            status[i] = mp_trajectory_run(record, target, step_size, n_steps, &q[i, 0], &p[i, 0], &energy[i], &force[i, 0],
                                           &iterations[i], scratch)
             if status[i] < 0:
                 break
@@ -132,8 +129,10 @@ def eigen(const double[:, ::1] matrix, uintptr_t lapack=0):
     a, rows, values = np.zeros((dim, stride)), np.zeros((dim, stride)), np.zeros(dim)
     a[:, :dim] = matrix
     work = aligned(mp_eigen_work_size(dim))
-    cdef double *pa = <double *><uintptr_t>address(a), *pv = <double *><uintptr_t>address(values)
-    cdef double *pr = <double *><uintptr_t>address(rows), *pw = <double *><uintptr_t>address(work)
+    cdef double *pa = <double *><uintptr_t>address(a)
+    cdef double *pv = <double *><uintptr_t>address(values)
+    cdef double *pr = <double *><uintptr_t>address(rows)
+    cdef double *pw = <double *><uintptr_t>address(work)
     cdef int code
     with nogil:
         code = mp_eigen(dim, pa, pv, pr, pw, <mp_dsyevd_fn><void *>lapack)

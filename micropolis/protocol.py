@@ -150,5 +150,6 @@ def inverse_mass(tuning: Tuning) -> NDArray[np.float64]:
 
 
 def options_as_dict(kernel: Kernel) -> dict[str, Any]:
-    """The user's options of a kernel by name."""
-    return {field.name: getattr(kernel, field.name) for field in dataclasses.fields(kernel)}  # type: ignore[arg-type]
+    """The user's options of a kernel by name, records (a metric) as trees of plain values."""
+    options = {field.name: getattr(kernel, field.name) for field in dataclasses.fields(kernel)}  # type: ignore[arg-type]
+    return {name: value.to_tree() if hasattr(value, "to_tree") else value for name, value in options.items()}

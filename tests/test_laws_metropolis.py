@@ -89,7 +89,8 @@ def test_records_of_decisions(example, target):
     moved = np.any(draws[:, 1:] != draws[:, :-1], axis=2)
     np.testing.assert_array_equal(moved, accepted[:, 1:])
     np.testing.assert_array_equal(stats_["logp"][:, 1:][~moved], stats_["logp"][:, :-1][~moved])
-    assert np.count_nonzero(~moved) > 0 and np.count_nonzero(moved) > 0
+    # integrators that conserve the energy of a Gaussian to rounding are never rejected
+    assert (np.count_nonzero(~moved) > 0 or np.all(prob > 0.999)) and np.count_nonzero(moved) > 0
 
 
 # Ways in which a density can fail beyond |x| = 1: (log density, gradient) there.

@@ -37,6 +37,7 @@ ADAPTIVE = {
     "random_walk diagonal": mp.RandomWalk(covariance="diag"),
     "langevin": mp.MALA(),
     "hmc": mp.HMC(0.1, 5, target_accept=0.8, jitter=0.3),
+    "riemannian": mp.RMHMC(0.2, 3, metric=mp.SoftAbs(1.0), target_accept=0.9),
     "nuts": mp.NUTS(),
     "nuts dense": mp.NUTS(metric="dense"),
     "nuts unit": mp.NUTS(metric="unit", target_accept=0.9),
@@ -87,7 +88,7 @@ def test_the_record_describes_the_draw(name, backend):
             np.testing.assert_array_equal(state["grad"], DENSITY.grad(state["x"]))
 
 
-@pytest.mark.parametrize("example", [e for e in EXAMPLES if e.startswith(METROPOLIS)])
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if e.startswith(("random_walk", "langevin", "hmc"))])
 def test_number_of_evaluations(example):
     kernel = EXAMPLES[example](DIM)
     trace = run(DENSITY, kernel, draws=300, warmup=0, chains=2, seed=2)

@@ -12,7 +12,7 @@ static int gradient(const mp_density *density, const double *x, double *grad, in
   double logp;
   ++*n_grad;
   int code = mp_density_logp_grad(density, x, grad, &logp);
-  return code ? code : isfinite(logp) ? 0 : 1;
+  return code ? code : isfinite(logp) ? 0 : MP_DIFFERENCE_NON_FINITE;
 }
 
 int mp_difference_hessian(const mp_density *density, const double *x, double *hessian, double *work, int64_t *n_grad) {

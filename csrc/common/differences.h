@@ -2,7 +2,10 @@
 #ifndef MICROPOLIS_DIFFERENCES_H
 #define MICROPOLIS_DIFFERENCES_H
 
+#include <limits.h>
 #include <micropolis/density.h>
+
+#define MP_DIFFERENCE_NON_FINITE INT_MAX /* a log density on the way was not finite */
 
 #ifdef __cplusplus
 extern "C" {
@@ -10,7 +13,7 @@ extern "C" {
 
 /* Relative to the log density's third and fifth derivatives on the scale max(1, |x_i|): errors of 1e-12 in the Hessian,
  * 1e-10 in the third derivatives, four gradients for each column or pair. `work` holds 4 * dim doubles; *n_grad counts
- * evaluations. 0 or the density's code. */
+ * evaluations. 0, the density's code or MP_DIFFERENCE_NON_FINITE. */
 int mp_difference_hessian(const mp_density *density, const double *x, double *hessian, double *work, int64_t *n_grad);
 
 /* third[(i (i + 1) / 2 + j) * dim + k] = d3 log p / dx_i dx_j dx_k, j <= i: from Hessians where the density has them. `grad`

@@ -17,7 +17,7 @@ size_t mp_point_size(size_t dim) {
   return 5 * mp_padded(dim) + 2 * matrix(dim) + mp_padded(dim * (dim + 1) / 2 * dim);
 }
 
-double *mp_geometry_place(mp_geometry *g, const mp_geometry_options *options, const mp_density *density, double *work) {
+double *mp_geometry_place(mp_geometry *g, const mp_riemannian_options *options, const mp_density *density, double *work) {
   size_t dim = density->dim, stride = mp_padded(dim), size = matrix(dim);
   double *u = work, *a = u + 4 * stride;
   *g = (mp_geometry){options, density, dim, stride, u + 3 * stride, a, a + size, a + 2 * size, a + 3 * size,
@@ -69,7 +69,18 @@ MP_INLINE void diagonal_sandwich(size_t dim, size_t stride, const double *rows, 
     }
 }
 
-static int status_of(int code) { return code == 0 ? MP_OK : code < 0 ? MP_DENSITY_FATAL : MP_DENSITY_REJECTED; }
+static int status_of(int code) {
+  if (code == 0) return MP_OK;
+  if (code == MP_DIFFERENCE_NON_FINITE) return MP_NON_FINITE;
+  return code < 0 ? MP_DENSITY_FATAL : MP_DENSITY_REJECTED;
+}
+
+static int all_finite(size_t dim, const double *x) {
+  for (size_t i = 0; i < dim; i++)
+    if (!isfinite(x[i])) return 0;
+  return 1;
+}
+
 
 static int hessian(mp_geometry *g, const double *x, double *out) {
   const mp_density *density = g->density;
@@ -79,7 +90,7 @@ static int hessian(mp_geometry *g, const double *x, double *out) {
 
 /* product_k = sum_ij m_ij d3 log p / dq_i dq_j dq_k, or minus the user's contraction, which is of G itself */
 MP_INLINE int contract(const mp_geometry *g, const mp_point *point, const double *m, double *product) {
-  const mp_geometry_options *o = g->options;
+  const mp_riemannian_options *o = g->options;
   if (o->kind == MP_USER_METRIC) {
     int code = o->user_contraction(g->dim, point->q, m, product, o->user_data);
     for (size_t k = 0; k < g->dim; k++) product[k] = -product[k];
@@ -115,7 +126,7 @@ MP_INLINE int invert_factor(size_t dim, size_t stride, double *a, double *rows) 
 }
 
 MP_CLONES int mp_geometry_metric(mp_geometry *g, mp_point *point) {
-  const mp_geometry_options *o = g->options;
+  const mp_riemannian_options *o = g->options;
   size_t dim = g->dim, stride = g->stride;
   int code;
   g->n_metric++;
@@ -149,13 +160,13 @@ MP_CLONES int mp_geometry_metric(mp_geometry *g, mp_point *point) {
     return MP_OK;
   }
   for (size_t i = 0; i < dim; i++) g->a[i * stride + i] += g->jitter[i];
-  if (mp_eigen(dim, g->a, point->values, point->rows, g->eigen, o->lapack)) return MP_NON_FINITE;
+  if (mp_eigen(dim, g->a, point->values, point->rows, g->eigen, (mp_dsyevd_fn)o->lapack)) return MP_NON_FINITE;
   for (size_t i = 0; i < dim; i++) point->scale[i] = mp_softabs(o->parameter, point->values[i]);
   return MP_OK;
 }
 
 MP_CLONES int mp_geometry_base(mp_geometry *g, mp_point *point, int known) {
-  const mp_geometry_options *o = g->options;
+  const mp_riemannian_options *o = g->options;
   size_t dim = g->dim, stride = g->stride;
   int code;
   if (!known && o->kind != MP_GRADIENT_SQUARE) {
@@ -173,7 +184,7 @@ MP_CLONES int mp_geometry_base(mp_geometry *g, mp_point *point, int known) {
     for (size_t i = 0; i < dim; i++) w[i] = point->grad[i] / point->scale[i];
     combine(dim, stride, point->rows, w, g->v);
     for (size_t i = 0; i < dim; i++) point->base[i] = g->v[i] - point->grad[i];
-    return MP_OK;
+    return all_finite(dim, point->base) ? MP_OK : MP_NON_FINITE;
   }
   if (o->kind != MP_USER_METRIC && !g->density->third_product) {
     code = mp_difference_third(g->density, point->q, point->grad, point->third, g->eigen, &g->n_grad);
@@ -197,7 +208,7 @@ MP_CLONES int mp_geometry_base(mp_geometry *g, mp_point *point, int known) {
   code = contract(g, point, g->plain, g->v);
   if (code) return status_of(code);
   for (size_t i = 0; i < dim; i++) point->base[i] = -(point->grad[i] + g->v[i]);
-  return MP_OK;
+  return all_finite(dim, point->base) ? MP_OK : MP_NON_FINITE;
 }
 
 double mp_geometry_log_det(const mp_geometry *g, const mp_point *point) {

@@ -7,32 +7,12 @@
 #ifndef MICROPOLIS_METRIC_H
 #define MICROPOLIS_METRIC_H
 
-#include <micropolis/kernel.h>
-
 #include "common/eigen.h"
+#include "hamiltonian/riemannian.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-enum mp_geometry_kind {
-  MP_SOFTABS = 0,          /* Q diag(l coth(alpha l)) Q' of the Hessian of U (Betancourt 2013) */
-  MP_HESSIAN = 1,          /* the Hessian of U itself */
-  MP_HESSIAN_DIAGONAL = 2, /* its diagonal */
-  MP_GRADIENT_SQUARE = 3,  /* diag(gradient^2) + ridge */
-  MP_USER_METRIC = 4       /* a function of the user's */
-};
-
-typedef struct mp_geometry_options {
-  int64_t kind;
-  double parameter; /* alpha of SoftAbs, ridge of the squared gradient */
-  double jitter;    /* a diagonal drawn from U(0, jitter) once per trajectory is added to the Hessian of SoftAbs */
-  /* MP_USER_METRIC: G[dim * dim], and sum_ij m_ij dG_ij/dq_k; the second argument of both is q */
-  mp_hessian_fn user_metric;
-  mp_third_product_fn user_contraction;
-  void *user_data;
-  mp_dsyevd_fn lapack; /* for more than MP_EIGEN_INLINED dimensions; NULL: the inlined solver */
-} mp_geometry_options;
 
 /* Everything at one position; vectors have a stride of mp_padded(dim), zeros behind dim. */
 typedef struct mp_point {
@@ -48,7 +28,7 @@ typedef struct mp_point {
 } mp_point;
 
 typedef struct mp_geometry {
-  const mp_geometry_options *options;
+  const mp_riemannian_options *options;
   const mp_density *density;
   size_t dim, stride;
   double *jitter;
@@ -60,7 +40,7 @@ typedef struct mp_geometry {
 size_t mp_geometry_work_size(size_t dim);
 size_t mp_point_size(size_t dim);
 /* Lay both out in `work`; the return value is what is behind them. */
-double *mp_geometry_place(mp_geometry *g, const mp_geometry_options *options, const mp_density *density, double *work);
+double *mp_geometry_place(mp_geometry *g, const mp_riemannian_options *options, const mp_density *density, double *work);
 double *mp_point_place(mp_point *point, size_t dim, double *work);
 
 /* The metric at point->q: enough for mp_geometry_velocity, _log_det and _momentum. An mp_status. */

@@ -5,21 +5,22 @@
 #include <string.h>
 
 #include "hamiltonian/length.h"
+#include "hamiltonian/riemannian_integrators.h"
 
-size_t mp_rmhmc_work_size(const void *options, size_t dim) {
+size_t mp_riemannian_work_size(const void *options, size_t dim) {
   (void)options;
-  return mp_riemannian_work_size(dim);
+  return mp_trajectory_work_size(dim);
 }
 
-int mp_rmhmc_step(const void *options_, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
+int mp_riemannian_step(const void *options_, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
                   mp_info *info_) {
-  const mp_rmhmc_options *options = options_;
-  mp_rmhmc_info *info = (mp_rmhmc_info *)info_;
+  const mp_riemannian_options *options = options_;
+  mp_riemannian_info *info = (mp_riemannian_info *)info_;
   size_t dim = density->dim;
   double *x = state->buffers[MP_STATE_X], *logp = state->buffers[MP_STATE_LOGP], *grad = state->buffers[MP_STATE_GRAD];
-  double eps = options->tuning.step_size, jitter = options->integrator.geometry.jitter;
-  mp_riemannian t;
-  mp_riemannian_place(&t, &options->integrator, density, work);
+  double eps = options->tuning.step_size, jitter = options->metric_jitter;
+  mp_trajectory t;
+  mp_trajectory_place(&t, options, density, work);
 
   int64_t n_steps = mp_trajectory_length(options->n_steps, options->jitter, rng);
   for (size_t i = 0; i < dim; i++) t.g.jitter[i] = jitter > 0.0 ? jitter * mp_uniform(rng) : 0.0;
@@ -28,18 +29,18 @@ int mp_rmhmc_step(const void *options_, const mp_density *density, bitgen_t *rng
   memcpy(t.at->grad, grad, dim * sizeof *x);
   t.at->logp = *logp;
   double energy_start = 0.0, energy = 0.0;
-  int status = mp_riemannian_start(&t, 1);
+  int status = mp_trajectory_start(&t, 1);
   if (status == MP_OK) {
     mp_geometry_momentum(&t.g, t.at, t.v_end, t.p);
-    status = mp_riemannian_energy(&t, &energy_start);
+    status = mp_trajectory_energy(&t, &energy_start);
     energy = energy_start;
   }
   int64_t step = 0;
   while (step < n_steps && status == MP_OK) {
-    status = mp_riemannian_step(&t, eps);
+    status = mp_trajectory_step(&t, eps);
     step++;
   }
-  if (status == MP_OK) status = mp_riemannian_energy(&t, &energy);
+  if (status == MP_OK) status = mp_trajectory_energy(&t, &energy);
   if (status == MP_OK && !isfinite(energy)) status = MP_NON_FINITE;
   if (status == MP_OK && !(energy - energy_start <= 1000.0)) status = MP_ENERGY_ERROR;
   double error = energy - energy_start;
@@ -50,7 +51,7 @@ int mp_rmhmc_step(const void *options_, const mp_density *density, bitgen_t *rng
     memcpy(grad, t.at->grad, dim * sizeof *x);
     *logp = t.at->logp;
   }
-  *info = (mp_rmhmc_info){{*logp, accept_prob, (int32_t)t.g.n_grad, (uint8_t)accepted, status != MP_OK, (int16_t)status},
+  *info = (mp_riemannian_info){{*logp, accept_prob, (int32_t)t.g.n_grad, (uint8_t)accepted, status != MP_OK, (int16_t)status},
                           accepted ? energy : energy_start,
                           error,
                           eps,

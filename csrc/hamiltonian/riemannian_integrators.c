@@ -3,7 +3,7 @@
 
 #include "hamiltonian/solver.h"
 
-size_t mp_riemannian_work_size(size_t dim) {
+size_t mp_trajectory_work_size(size_t dim) {
   size_t stride = mp_padded(dim);
   /* vectors; two solvers: a square of two vectors' length and four of these; two histories of three */
   return mp_geometry_work_size(dim) + 2 * mp_point_size(dim) + 15 * stride +
@@ -23,12 +23,12 @@ static double *place_history(mp_history *h, size_t length, double *work) {
   return work + 3 * length;
 }
 
-void mp_riemannian_place(mp_riemannian *t, const mp_integrator_options *options, const mp_density *density,
+void mp_trajectory_place(mp_trajectory *t, const mp_riemannian_options *options, const mp_density *density,
                          double *work) {
   size_t dim = density->dim, stride = mp_padded(dim);
-  int two = options->kind == MP_MIDPOINT || options->kind == MP_EXPLICIT;
+  int two = options->integrator == MP_MIDPOINT || options->integrator == MP_EXPLICIT;
   t->options = options;
-  work = mp_geometry_place(&t->g, &options->geometry, density, work);
+  work = mp_geometry_place(&t->g, options, density, work);
   work = mp_point_place(&t->points[0], dim, work);
   work = mp_point_place(&t->points[1], dim, work);
   t->at = &t->points[0];
@@ -37,16 +37,16 @@ void mp_riemannian_place(mp_riemannian *t, const mp_integrator_options *options,
                         &t->p_from, &t->q_back, &t->p_back,  &t->v,       &t->v_end,  &t->force};
   for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++, work += stride) *vectors[i] = work;
   t->half = work;
-  work = place_solver(&t->solver, dim, two ? 2 : 1, options->kind == MP_EXPLICIT ? 0.25 : 1.0, work + 2 * stride);
+  work = place_solver(&t->solver, dim, two ? 2 : 1, options->integrator == MP_EXPLICIT ? 0.25 : 1.0, work + 2 * stride);
   work = place_solver(&t->solver_q, dim, 1, 1.0, work);
   work = place_history(&t->history, (two ? 2 : 1) * stride, work);
   place_history(&t->history_q, stride, work);
   t->fresh = 0;
   t->iterations = 0;
-  mp_riemannian_forget(t);
+  mp_trajectory_forget(t);
 }
 
-void mp_riemannian_forget(mp_riemannian *t) {
+void mp_trajectory_forget(mp_trajectory *t) {
   mp_solver_reset(&t->solver);
   mp_solver_reset(&t->solver_q);
   t->history.age = t->history_q.age = 0;
@@ -58,7 +58,7 @@ MP_INLINE void add_scaled(size_t n, const double *x, double factor, const double
   for (size_t i = 0; i < n; i += MP_LANES) mp_store8(out + i, mp_load8(x + i) + factor * mp_load8(y + i));
 }
 
-int mp_riemannian_start(mp_riemannian *t, int known) {
+int mp_trajectory_start(mp_trajectory *t, int known) {
   set(t->g.stride, t->q, t->at->q);
   int status = mp_geometry_metric(&t->g, t->at);
   if (status == MP_OK) status = mp_geometry_base(&t->g, t->at, known);
@@ -66,9 +66,9 @@ int mp_riemannian_start(mp_riemannian *t, int known) {
   return status;
 }
 
-int mp_riemannian_energy(mp_riemannian *t, double *energy) {
+int mp_trajectory_energy(mp_trajectory *t, double *energy) {
   if (!t->fresh) {
-    int status = mp_riemannian_start(t, 0);
+    int status = mp_trajectory_start(t, 0);
     if (status != MP_OK) return status;
   }
   mp_geometry_velocity(&t->g, t->at, t->p, t->v);
@@ -80,12 +80,13 @@ int mp_riemannian_energy(mp_riemannian *t, double *energy) {
 static int code_status(int code) { return code == 0 ? MP_OK : code < 0 ? MP_DENSITY_FATAL : MP_DENSITY_REJECTED; }
 
 /* Look at the residual: MP_OK with *done, or move x, or a status that ends the trajectory. */
-MP_INLINE int iterate(mp_riemannian *t, mp_solver *s, int64_t iteration, double *x, int *done) {
+MP_INLINE int iterate(mp_trajectory *t, mp_solver *s, int64_t iteration, double *x, int *done) {
   t->iterations++;
   int state = mp_solver_look(s, t->options->tolerance, x);
   *done = state == MP_SOLVER_DONE;
   if (*done) return MP_OK;
-  if (state == MP_SOLVER_LOST || iteration + 1 >= t->options->max_iterations) return MP_NOT_CONVERGED;
+  if (state == MP_SOLVER_LOST) return MP_NON_FINITE;
+  if (iteration + 1 >= t->options->max_iterations) return MP_NOT_CONVERGED;
   mp_solver_move(s, x);
   return MP_OK;
 }
@@ -94,7 +95,7 @@ MP_INLINE int iterate(mp_riemannian *t, mp_solver *s, int64_t iteration, double 
  *
  * Guesses: the two kicks at one q differ by their momenta, the two velocities at one p_h by their positions; both
  * differences change slowly from step to step. */
-static MP_CLONES int implicit_leapfrog(mp_riemannian *t, double eps) {
+static MP_CLONES int implicit_leapfrog(mp_trajectory *t, double eps) {
   size_t stride = t->g.stride;
   double half = 0.5 * eps, *p_half = t->half, *kick = t->half + stride, *difference = t->q_copy;
   int done = 0, status;
@@ -158,7 +159,7 @@ static MP_CLONES int implicit_leapfrog(mp_riemannian *t, double eps) {
 }
 
 /* Metric, base, velocity and force at (q, p): all of dH at one place. */
-static int gradients(mp_riemannian *t, const double *q, const double *p) {
+static int gradients(mp_trajectory *t, const double *q, const double *p) {
   set(t->g.stride, q, t->trial->q);
   int status = mp_geometry_metric(&t->g, t->trial);
   if (status == MP_OK) status = mp_geometry_base(&t->g, t->trial, 0);
@@ -167,7 +168,7 @@ static int gradients(mp_riemannian *t, const double *q, const double *p) {
 }
 
 /* (q, p) in the middle: q_m = q + eps/2 H_p(q_m, p_m), p_m = p - eps/2 H_q(q_m, p_m); then as far again. */
-static MP_CLONES int implicit_midpoint(mp_riemannian *t, double eps) {
+static MP_CLONES int implicit_midpoint(mp_trajectory *t, double eps) {
   size_t stride = t->g.stride;
   double half = 0.5 * eps, *q_mid = t->half, *p_mid = t->half + stride, *r = t->solver.residual;
   int done = 0;
@@ -195,7 +196,7 @@ static MP_CLONES int implicit_midpoint(mp_riemannian *t, double eps) {
 }
 
 /* A: p -= h H_q(q, p~), q~ += h H_p(q, p~). B is the same with the copies exchanged. */
-static int turn(mp_riemannian *t, double h, const double *q, double *p, double *q_copy, const double *p_copy) {
+static int turn(mp_trajectory *t, double h, const double *q, double *p, double *q_copy, const double *p_copy) {
   int status = gradients(t, q, p_copy);
   if (status != MP_OK) return status;
   for (size_t i = 0; i < t->g.dim; i++) {
@@ -206,7 +207,7 @@ static int turn(mp_riemannian *t, double h, const double *q, double *p, double *
 }
 
 /* The copies start at (q + a, p + b) and (q - a, p - b), and (a, b) is such that they can be joined the same way. */
-static MP_CLONES int explicit_projected(mp_riemannian *t, double eps) {
+static MP_CLONES int explicit_projected(mp_trajectory *t, double eps) {
   size_t stride = t->g.stride;
   double *a = t->half, *b = t->half + stride, *r = t->solver.residual;
   double *q = t->q_first, *p = t->p_first;
@@ -239,7 +240,7 @@ static MP_CLONES int explicit_projected(mp_riemannian *t, double eps) {
 }
 
 /* A B C B A, C the rotation of the copies' difference by 2 omega eps. */
-static int explicit_bound(mp_riemannian *t, double eps) {
+static int explicit_bound(mp_trajectory *t, double eps) {
   size_t dim = t->g.dim;
   double angle = 2.0 * t->options->binding * eps, cosine = cos(angle), sine = sin(angle);
   if (t->history.age == 0) {
@@ -266,8 +267,8 @@ static int explicit_bound(mp_riemannian *t, double eps) {
   return status;
 }
 
-static int one_way(mp_riemannian *t, double eps) {
-  switch (t->options->kind) {
+static int one_way(mp_trajectory *t, double eps) {
+  switch (t->options->integrator) {
     case MP_IMPLICIT: return implicit_leapfrog(t, eps);
     case MP_MIDPOINT: return implicit_midpoint(t, eps);
     case MP_EXPLICIT: return explicit_projected(t, eps);
@@ -286,18 +287,18 @@ static int agree(size_t dim, const double *x, const double *y, double tolerance)
 }
 
 /* Take the step just made back, on its own: 0, or a status. The state is the end of the step before and after. */
-static int take_back(mp_riemannian *t, double eps) {
+static int take_back(mp_trajectory *t, double eps) {
   size_t dim = t->g.dim, stride = t->g.stride;
   mp_point *at = t->at, *trial = t->trial;
   int fresh = t->fresh;
   set(stride, t->q, t->q_back);
   set(stride, t->p, t->p_back);
-  mp_riemannian_forget(t);
+  mp_trajectory_forget(t);
   int status = one_way(t, -eps);
   if (status > 0 || (status == MP_OK && !(agree(dim, t->q_from, t->q, t->options->reversibility) &&
                                           agree(dim, t->p_from, t->p, t->options->reversibility))))
     status = MP_NON_REVERSIBLE;
-  mp_riemannian_forget(t);
+  mp_trajectory_forget(t);
   set(stride, t->q_back, t->q);
   set(stride, t->p_back, t->p);
   t->at = at;
@@ -306,7 +307,7 @@ static int take_back(mp_riemannian *t, double eps) {
   return status;
 }
 
-int mp_riemannian_step(mp_riemannian *t, double eps) {
+int mp_trajectory_step(mp_trajectory *t, double eps) {
   if (!(t->options->reversibility > 0.0)) return one_way(t, eps);
   set(t->g.stride, t->q, t->q_from);
   set(t->g.stride, t->p, t->p_from);
@@ -314,18 +315,18 @@ int mp_riemannian_step(mp_riemannian *t, double eps) {
   return status == MP_OK ? take_back(t, eps) : status;
 }
 
-int mp_riemannian_run(const mp_integrator_options *options, const mp_density *density, double eps, int64_t n_steps,
+int mp_trajectory_run(const mp_riemannian_options *options, const mp_density *density, double eps, int64_t n_steps,
                       double *q, double *p, double *energy, double *force, int64_t *iterations, double *work) {
   size_t dim = density->dim;
-  mp_riemannian t;
-  mp_riemannian_place(&t, options, density, work);
+  mp_trajectory t;
+  mp_trajectory_place(&t, options, density, work);
   memset(t.g.jitter, 0, dim * sizeof(double));
   set(dim, q, t.q);
   set(dim, p, t.p);
   *energy = NAN;
-  int status = mp_riemannian_start(&t, 0);
-  for (int64_t step = 0; step < n_steps && status == MP_OK; step++) status = mp_riemannian_step(&t, eps);
-  if (status == MP_OK) status = mp_riemannian_energy(&t, energy);
+  int status = mp_trajectory_start(&t, 0);
+  for (int64_t step = 0; step < n_steps && status == MP_OK; step++) status = mp_trajectory_step(&t, eps);
+  if (status == MP_OK) status = mp_trajectory_energy(&t, energy);
   if (status == MP_OK) status = code_status(mp_geometry_force(&t.g, t.at, t.p, t.v, t.force));
   if (status != MP_OK)
     for (size_t i = 0; i < dim; i++) t.force[i] = NAN;

@@ -8,22 +8,6 @@
 extern "C" {
 #endif
 
-enum mp_riemannian_integrator {
-  MP_IMPLICIT = 0,            /* generalised leapfrog (Leimkuhler & Reich 2004, 4.1; Girolami & Calderhead 2011) */
-  MP_MIDPOINT = 1,            /* implicit midpoint */
-  MP_EXPLICIT = 2,            /* two copies of phase space, projected symmetrically (Jayawardana & Ohsawa 2023) */
-  MP_EXPLICIT_UNCORRECTED = 3 /* two copies, bound and never projected (Tao 2016; Cobb et al. 2019): biased */
-};
-
-typedef struct mp_integrator_options {
-  int64_t kind;
-  double tolerance;      /* on the largest residual, relative to max(1, largest unknown) */
-  int64_t max_iterations;
-  double reversibility;  /* > 0: each step is taken back and must return this closely */
-  double binding;        /* omega of MP_EXPLICIT_UNCORRECTED */
-  mp_geometry_options geometry;
-} mp_integrator_options;
-
 /* Solves residual(x) = 0 by Broyden's method (1965), x of one or two vectors; the inverse Jacobian serves the next
  * step as well, whose equations differ little. */
 typedef struct mp_solver {
@@ -41,8 +25,8 @@ typedef struct mp_history {
   double *last, *before, *oldest;
 } mp_history;
 
-typedef struct mp_riemannian {
-  const mp_integrator_options *options;
+typedef struct mp_trajectory {
+  const mp_riemannian_options *options;
   mp_geometry g;
   mp_point points[2], *at, *trial;
   int fresh;      /* `at` is the point at q with its base */
@@ -54,22 +38,22 @@ typedef struct mp_riemannian {
   mp_solver solver, solver_q;
   mp_history history, history_q;
   int64_t iterations;
-} mp_riemannian;
+} mp_trajectory;
 
-size_t mp_riemannian_work_size(size_t dim);
-void mp_riemannian_place(mp_riemannian *t, const mp_integrator_options *options, const mp_density *density,
+size_t mp_trajectory_work_size(size_t dim);
+void mp_trajectory_place(mp_trajectory *t, const mp_riemannian_options *options, const mp_density *density,
                          double *work);
 /* Metric and base at t->q; `known`: t->at->logp and grad are there. An mp_status. */
-int mp_riemannian_start(mp_riemannian *t, int known);
+int mp_trajectory_start(mp_trajectory *t, int known);
 /* Forget the previous steps: the next one belongs to another trajectory, or runs the other way. */
-void mp_riemannian_forget(mp_riemannian *t);
+void mp_trajectory_forget(mp_trajectory *t);
 /* From (q, p) on by eps. An mp_status. */
-int mp_riemannian_step(mp_riemannian *t, double eps);
+int mp_trajectory_step(mp_trajectory *t, double eps);
 /* H(q, p); the point at q is evaluated if it is not. An mp_status. */
-int mp_riemannian_energy(mp_riemannian *t, double *energy);
+int mp_trajectory_energy(mp_trajectory *t, double *energy);
 /* n_steps from (q, p), in place, for arrays of the caller's: *energy and force[dim] = dH/dq at the end. The first status
  * that is not MP_OK ends the run, with *energy NaN. */
-int mp_riemannian_run(const mp_integrator_options *options, const mp_density *density, double eps, int64_t n_steps,
+int mp_trajectory_run(const mp_riemannian_options *options, const mp_density *density, double eps, int64_t n_steps,
                       double *q, double *p, double *energy, double *force, int64_t *iterations, double *work);
 
 #ifdef __cplusplus

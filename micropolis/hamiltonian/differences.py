@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ..jit import Evaluate
 
+NOT_FINITE = 2**31 - 1  # the code where a log density on the way was not finite
 HESSIAN_STEP, THIRD_STEP = 2.0**-10, 2.0**-9
 
 
@@ -42,7 +43,7 @@ def make_differences(jit: Callable[..., Any], density: Evaluate) -> Differences:
     def gradient(x, grad, data, count):  # type: ignore[no-untyped-def]
         count[0] += 1.0
         code, logp = logp_grad(x, grad, data)
-        return code if code != 0 else 0 if math.isfinite(logp) else 1
+        return code if code != 0 else 0 if math.isfinite(logp) else NOT_FINITE
 
     @jit
     def hessian(x, out, data, work, count):  # type: ignore[no-untyped-def]

@@ -21,7 +21,7 @@ from ..protocol import (
     NON_FINITE,
     OK,
 )
-from .differences import make_differences
+from .differences import NOT_FINITE, make_differences
 from .eigen import make_eigen
 from .metrics import GRADIENT_SQUARE, HESSIAN, HESSIAN_DIAGONAL, SOFTABS
 from .softabs import make_softabs
@@ -62,6 +62,8 @@ def code_status(jit: Callable[..., Any]) -> Any:
     def status(code):  # type: ignore[no-untyped-def]
         if code == 0:
             return OK
+        if code == NOT_FINITE:
+            return NON_FINITE
         return DENSITY_FATAL if code < 0 else DENSITY_REJECTED
 
     return status
@@ -180,6 +182,13 @@ def make_geometry(jit: Callable[..., Any], density: Evaluate) -> Geometry:
         return True
 
     @jit
+    def finite(x):  # type: ignore[no-untyped-def]
+        for i in range(x.size):
+            if not math.isfinite(x[i]):
+                return False
+        return True
+
+    @jit
     def evaluate(data, g, point):  # type: ignore[no-untyped-def]
         g[N_GRAD, 0] += 1.0
         code, point[VALUE, 0] = logp_grad(point[Q], point[GRADIENT], data)
@@ -243,7 +252,7 @@ def make_geometry(jit: Callable[..., Any], density: Evaluate) -> Geometry:
             combine(rows, w, product)
             for i in range(n):
                 point[BASE, i] = product[i] - point[GRADIENT, i]
-            return OK
+            return OK if finite(point[BASE]) else NON_FINITE
         if not has_third(data):
             code = third(
                 point[Q], point[GRADIENT], point[POINT_HEAD + 2 * n :], data, difference_scratch(g), g[N_GRAD]
@@ -271,7 +280,7 @@ def make_geometry(jit: Callable[..., Any], density: Evaluate) -> Geometry:
             return status_of(code)
         for i in range(n):
             point[BASE, i] = -(point[GRADIENT, i] + product[i])
-        return OK
+        return OK if finite(point[BASE]) else NON_FINITE
 
     @jit
     def log_det(options, point):  # type: ignore[no-untyped-def]

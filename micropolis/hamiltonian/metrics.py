@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import abc
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -19,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
 from ..density import Density
-from ..errors import DensityError, InputError, InputTypeError
+from ..errors import InputError, InputTypeError
 from .softabs import make_softabs
 
 Array = NDArray[np.float64]
@@ -288,8 +287,8 @@ class UserMetric(Metric):
 
     Notes
     -----
-    Runs with ``backend="c"``. A trace keeps no functions: one made with a metric of the user's is saved without it and
-    resumed from memory only.
+    Runs with ``backend="c"``. A file keeps no functions: a trace made with a metric of the user's is saved without it
+    and resumed from memory only.
 
     Examples
     --------
@@ -331,10 +330,22 @@ class UserMetric(Metric):
 
         return _from_matrix(g, density.grad(q), contract, "the metric")
 
+
+@dataclass(frozen=True, eq=False)
+class LostMetric(Metric):
+    """What a saved trace has in place of a metric of the user's: a file keeps no functions."""
+
+    kind: ClassVar[int] = USER_METRIC
+    derivatives: ClassVar[tuple[str, ...]] = ()
+
+    def addresses(self) -> tuple[int, int, int]:
+        raise InputError("metric: a file keeps no functions; a run with a metric of the user's is resumed from memory only")
+
+    def at(self, density: Density, q: ArrayLike) -> MetricAt:
+        raise InputError("metric: a file keeps no functions")
+
     def to_tree(self) -> dict[str, Any]:
-        raise InputTypeError(
-            "metric: functions of the user's cannot be saved; keep the draws by trace.to_arviz or numpy.save"
-        )
+        return {"metric": "UserMetric"}
 
 
 def _identity(function: Any) -> Any:
@@ -377,9 +388,10 @@ def _compile(function: Callable[..., Any], is_metric: bool) -> Any:
 def from_tree(tree: dict[str, Any]) -> Metric:
     """The metric that `Metric.to_tree` described."""
     options = dict(tree)
-    classes = {cls.__name__: cls for cls in (SoftAbs, Hessian, HessianDiag, GradientSquare)}
-    name = options.pop("metric")
+    classes: dict[str, Callable[..., Metric]] = {
+        **{cls.__name__: cls for cls in (SoftAbs, Hessian, HessianDiag, GradientSquare)}, "UserMetric": LostMetric
+    }  # fmt: skip
+    name = options.pop("metric", None)
     if name not in classes:
-        raise DensityError(f"unknown metric {name!r}")
-    made: Metric = classes[name](**options)
-    return made
+        raise InputError(f"metric: unknown metric {name!r}")
+    return classes[name](**options)

@@ -239,7 +239,7 @@ class RMHMC(Kernel):
     reversibility_tol: float | None = None
     binding: float = 10.0
 
-    name: ClassVar[str] = "rmhmc"
+    name: ClassVar[str] = "riemannian"
     family: ClassVar[str] = "hamiltonian"
     OPTIONS: ClassVar[np.dtype[Any]] = options_dtype(("n_steps", "i8"), ("jitter", "f8"), *INTEGRATOR_FIELDS)
     INFO: ClassVar[np.dtype[Any]] = info_dtype(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..jit import Evaluate
 from ..linalg import make_linalg
-from ..protocol import NON_REVERSIBLE, NOT_CONVERGED, OK
+from ..protocol import NON_FINITE, NON_REVERSIBLE, NOT_CONVERGED, OK
 from .geometry import (
     AGE,
     AGE_Q,
@@ -146,7 +146,9 @@ def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
         state = look(s, options.tolerance, x)
         if state == DONE:
             return OK, True
-        if state == LOST or iteration + 1 >= options.max_iterations:
+        if state == LOST:
+            return NON_FINITE, False
+        if iteration + 1 >= options.max_iterations:
             return NOT_CONVERGED, False
         move(s, x, iteration > 0)
         return OK, False
@@ -302,13 +304,12 @@ def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
                 q_copy[i] = position[i] + -1.0 * shift[0, i]
                 p[i] = momentum[i] + shift[1, i]
                 p_copy[i] = momentum[i] + -1.0 * shift[1, i]
-            status = turn(options, data, t, 0.5 * eps, q, p, q_copy, p_copy)
-            if status == OK:
-                status = turn(options, data, t, eps, q_copy, p_copy, q, p)
-            if status == OK:
-                status = turn(options, data, t, 0.5 * eps, q, p, q_copy, p_copy)
-            if status != OK:
-                return status
+            for part in range(3):  # A B A
+                one, other = (q_copy, q) if part == 1 else (q, q_copy)
+                one_p, other_p = (p_copy, p) if part == 1 else (p, p_copy)
+                status = turn(options, data, t, eps if part == 1 else 0.5 * eps, one, one_p, other, other_p)
+                if status != OK:
+                    return status
             for i in range(n):
                 residual[0, i] = (q[i] - q_copy[i]) + 2.0 * shift[0, i]
                 residual[1, i] = (p[i] - p_copy[i]) + 2.0 * shift[1, i]
@@ -327,6 +328,18 @@ def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
         return OK
 
     @jit
+    def bind(q, p, q_copy, p_copy, cosine, sine):  # type: ignore[no-untyped-def]
+        """C: the copies' difference turned, their sum kept."""
+        for i in range(q.size):
+            q_sum, p_sum, dq, dp = q[i] + q_copy[i], p[i] + p_copy[i], q[i] - q_copy[i], p[i] - p_copy[i]
+            turned = cosine * dq + sine * dp
+            dp = cosine * dp - sine * dq
+            q[i] = 0.5 * (q_sum + turned)
+            q_copy[i] = 0.5 * (q_sum - turned)
+            p[i] = 0.5 * (p_sum + dp)
+            p_copy[i] = 0.5 * (p_sum - dp)
+
+    @jit
     def explicit_bound(options, data, t, eps):  # type: ignore[no-untyped-def]
         """A B C B A, C the rotation of the copies' difference by 2 omega eps."""
         vectors, g = t[0], t[1]
@@ -337,24 +350,17 @@ def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
             copy(q, q_copy)
             copy(p, p_copy)
             g[AGE, 0] = 1.0
-        status = turn(options, data, t, 0.5 * eps, q, p, q_copy, p_copy)
-        if status == OK:
-            status = turn(options, data, t, 0.5 * eps, q_copy, p_copy, q, p)
-        if status != OK:
-            return status
-        for i in range(q.size):
-            q_sum, p_sum, dq, dp = q[i] + q_copy[i], p[i] + p_copy[i], q[i] - q_copy[i], p[i] - p_copy[i]
-            turned = cosine * dq + sine * dp
-            dp = cosine * dp - sine * dq
-            q[i] = 0.5 * (q_sum + turned)
-            q_copy[i] = 0.5 * (q_sum - turned)
-            p[i] = 0.5 * (p_sum + dp)
-            p_copy[i] = 0.5 * (p_sum - dp)
-        status = turn(options, data, t, 0.5 * eps, q_copy, p_copy, q, p)
-        if status == OK:
-            status = turn(options, data, t, 0.5 * eps, q, p, q_copy, p_copy)
+        for part in range(4):  # A B, C, B A
+            first = part == 0 or part == 3
+            one, other = (q, q_copy) if first else (q_copy, q)
+            one_p, other_p = (p, p_copy) if first else (p_copy, p)
+            status = turn(options, data, t, 0.5 * eps, one, one_p, other, other_p)
+            if status != OK:
+                return status
+            if part == 1:
+                bind(q, p, q_copy, p_copy, cosine, sine)
         g[FRESH, 0] = 0.0
-        return status
+        return OK
 
     @jit
     def one_way(options, data, t, eps):  # type: ignore[no-untyped-def]
@@ -376,15 +382,24 @@ def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
         return gap <= tolerance * size
 
     @jit
-    def take_back(options, data, t, eps):  # type: ignore[no-untyped-def]
-        """Take the step just made back, on its own. The state is the end of the step before and after."""
+    def step(options, data, t, eps):  # type: ignore[no-untyped-def]
+        """A step; on request taken back on its own, which must lead to where it came from."""
         vectors, g, at, saved = t[0], t[1], t[2], t[4]
-        fresh = g[FRESH, 0]
-        copy_point(at, saved)
-        copy(vectors[POSITION], vectors[Q_BACK])
-        copy(vectors[MOMENTUM], vectors[P_BACK])
-        forget(options, t)
-        status = one_way(options, data, t, -eps)
+        check = options.reversibility > 0.0
+        if check:
+            copy(vectors[POSITION], vectors[Q_FROM])
+            copy(vectors[MOMENTUM], vectors[P_FROM])
+        fresh, status = 0.0, OK
+        for way in range(2 if check else 1):
+            status = one_way(options, data, t, -eps if way == 1 else eps)
+            if way == 0 and (status != OK or not check):
+                return status
+            if way == 0:  # to the end of the step, on the way back
+                fresh = g[FRESH, 0]
+                copy_point(at, saved)
+                copy(vectors[POSITION], vectors[Q_BACK])
+                copy(vectors[MOMENTUM], vectors[P_BACK])
+                forget(options, t)
         if status > 0 or (
             status == OK
             and not (
@@ -399,15 +414,5 @@ def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
         copy_point(saved, at)
         g[FRESH, 0] = fresh
         return status
-
-    @jit
-    def step(options, data, t, eps):  # type: ignore[no-untyped-def]
-        vectors = t[0]
-        if not options.reversibility > 0.0:
-            return one_way(options, data, t, eps)
-        copy(vectors[POSITION], vectors[Q_FROM])
-        copy(vectors[MOMENTUM], vectors[P_FROM])
-        status = one_way(options, data, t, eps)
-        return take_back(options, data, t, eps) if status == OK else status
 
     return Integrators(areas, start, step, energy, forget, two)

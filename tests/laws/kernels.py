@@ -62,6 +62,13 @@ _OPTIONS: dict[str, dict[str, Callable[[int], Kernel]]] = {
         "depth 1": lambda dim: mp.NUTS(step_size=0.7, max_depth=1),
         "depth 2": lambda dim: mp.NUTS(step_size=0.6, max_depth=2),
     },
+    "riemannian": {
+        "softabs": lambda dim: mp.RMHMC(0.3, 4, metric=mp.SoftAbs(1.0), jitter=0.5),
+        "jitter": lambda dim: mp.RMHMC(0.4, 2, metric=mp.SoftAbs(0.5, jitter=0.5), fixed_point_tol=1e-6),
+        "gradient": lambda dim: mp.RMHMC(0.4, 3, metric=mp.GradientSquare(1.0), reversibility_tol=1e-6),
+        "midpoint": lambda dim: mp.RMHMC(0.4, 2, metric=mp.SoftAbs(1.0), integrator="midpoint"),
+        "explicit": lambda dim: mp.RMHMC(0.3, 2, metric=mp.SoftAbs(1.0), integrator="explicit"),
+    },
 }
 
 # label -> kernel of a dimension; a kernel without an entry above is there with its defaults
@@ -73,7 +80,9 @@ EXAMPLES: dict[str, Callable[[int], Kernel]] = {
 # the first option set of every kernel
 ONE_EACH = {name: next(make for label, make in EXAMPLES.items() if label.startswith(name)) for name in KERNELS}
 # kernels whose `accepted` is one decision of probability `accept_prob`
-METROPOLIS = tuple(name for name in ("random_walk", "langevin", "hmc", "splitting") if name in KERNELS)
+METROPOLIS = tuple(
+    name for name in ("random_walk", "langevin", "hmc", "splitting", "riemannian") if name in KERNELS
+)
 WITH_GRADIENT = tuple(name for name, cls in KERNELS.items() if any(b.name == "grad" for b in cls.BUFFERS))
 
 
