@@ -80,9 +80,7 @@ EXAMPLES: dict[str, Callable[[int], Kernel]] = {
 # the first option set of every kernel
 ONE_EACH = {name: next(make for label, make in EXAMPLES.items() if label.startswith(name)) for name in KERNELS}
 # kernels whose `accepted` is one decision of probability `accept_prob`
-METROPOLIS = tuple(
-    name for name in ("random_walk", "langevin", "hmc", "splitting", "riemannian") if name in KERNELS
-)
+METROPOLIS = tuple(name for name in ("random_walk", "langevin", "hmc", "splitting", "riemannian") if name in KERNELS)
 WITH_GRADIENT = tuple(name for name, cls in KERNELS.items() if any(b.name == "grad" for b in cls.BUFFERS))
 
 
