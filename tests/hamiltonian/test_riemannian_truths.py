@@ -58,7 +58,10 @@ def test_the_gaussian_of_the_article(integrator):
 def test_the_published_shortcut_has_its_bias():
     """.458 where .5 is true, at acceptance 1: why it is not called explicit."""
     density = mp.Density.from_numpy(lambda x: -2.0 * np.sum(x**2), dim=3)
-    kernel = mp.RMHMC(metric=mp.Hessian(), integrator="explicit_uncorrected", step_size=0.3, n_steps=5, binding=10.0)
+    with pytest.warns(SamplingWarning, match="nearly 2 pi"):
+        kernel = mp.RMHMC(
+            metric=mp.Hessian(), integrator="explicit_uncorrected", step_size=0.3, n_steps=5, binding=10.0
+        )
     trace = run(density, kernel, draws=5000, warmup=0, chains=4, seed=3)
     assert trace.draws.std() == pytest.approx(0.458, abs=0.006)
     assert trace.stats["accept_prob"].mean() > 0.999
