@@ -13,7 +13,7 @@
 
 /* Bytes that a block's values and windows may take: a share of the last cache, found best on the reference network
  * (benchmarks/bench_neural.py) among 1 to 16 MiB. */
-#define BLOCK_BYTES ((size_t)12 << 20)
+#define BLOCK_BYTES ((size_t)24 << 20)
 enum { MOST_THREADS = 64, MOST_ROWS = 256 }; /* rows: an early exit comes between blocks */
 
 typedef struct {
