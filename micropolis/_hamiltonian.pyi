@@ -16,6 +16,20 @@ def leapfrog(
     density: CDensity, step_size: float, n_steps: int, inverse_mass: Array, q: Array, p: Array, logp: Array, grad: Array
 ) -> tuple[int, int]: ...
 
+def riemannian(
+    density: CDensity,
+    options: NDArray[Any],
+    step_size: float,
+    n_steps: int,
+    q: Array,
+    p: Array,
+    energy: Array,
+    force: Array,
+    status: NDArray[np.int32],
+    iterations: NDArray[np.int64],
+) -> int: ...
+def eigen(matrix: Array, lapack: int = 0) -> tuple[Array, Array, int]: ...
+
 class Chain:
     @property
     def memory(self) -> Array | None: ...

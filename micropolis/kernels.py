@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from . import _hamiltonian, _metropolis, checks
 from .density import Density
 from .errors import InputError, InputTypeError
+from .hamiltonian.arrays import explicit_leapfrog, implicit_leapfrog, implicit_midpoint
 
-__all__ = ["leapfrog", "metropolis_accept"]
+__all__ = ["explicit_leapfrog", "implicit_leapfrog", "implicit_midpoint", "leapfrog", "metropolis_accept"]
 
 Array = NDArray[np.float64]
 

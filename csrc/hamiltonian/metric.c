@@ -221,7 +221,8 @@ double mp_geometry_log_det(const mp_geometry *g, const mp_point *point) {
 MP_CLONES void mp_geometry_momentum(const mp_geometry *g, const mp_point *point, const double *z, double *p) {
   size_t dim = g->dim, stride = g->stride;
   if (g->options->kind == MP_SOFTABS) {
-    for (size_t i = 0; i < dim; i++) g->w[i] = sqrt(point->scale[i]) * z[i];
+    /* the symmetric root: the same whichever eigenvectors span a cluster, and of either sign */
+    for (size_t m = 0; m < dim; m++) g->w[m] = sqrt(point->scale[m]) * row_dot(stride, point->rows + m * stride, z);
     combine(dim, stride, point->rows, g->w, p);
   } else if (g->options->kind == MP_HESSIAN || g->options->kind == MP_USER_METRIC) {
     for (size_t i = 0; i < dim; i++) { /* L z: solve L^-1 p = z */

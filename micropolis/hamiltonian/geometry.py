@@ -293,8 +293,9 @@ def make_geometry(jit: Callable[..., Any], density: Evaluate) -> Geometry:
     def momentum(options, g, point, z, p):  # type: ignore[no-untyped-def]
         rows, scale, w = rows_of(point), point[SCALE], g[COMPONENTS]
         if options.kind == SOFTABS:
-            for i in range(p.size):
-                w[i] = math.sqrt(scale[i]) * z[i]
+            # the symmetric root: the same whichever eigenvectors span a cluster, and of either sign
+            for m in range(p.size):
+                w[m] = math.sqrt(scale[m]) * dot(p.size, rows[m], z)
             combine(rows, w, p)
         elif options.kind == HESSIAN:
             for i in range(p.size):  # L z: solve L^-1 p = z

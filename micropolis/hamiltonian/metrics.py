@@ -183,7 +183,7 @@ class SoftAbs(Metric):
             return 0.5 * vectors @ inner @ vectors.T
 
         g, inverse = (vectors * s) @ vectors.T, (vectors / s) @ vectors.T
-        root = vectors * np.sqrt(s)
+        root = (vectors * np.sqrt(s)) @ vectors.T
         return MetricAt(g, inverse, root, float(np.sum(np.log(s))), density.grad(q), w, _third(density, q))
 
 

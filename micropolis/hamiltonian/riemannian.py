@@ -170,7 +170,7 @@ def check_integrator(
             raise InputError("reversibility_tol: the copies of 'explicit_uncorrected' do not return, use 'explicit'")
     if integrator == "explicit_uncorrected":
         turns = 2.0 * binding * step_size / math.pi
-        if abs(turns - round(turns)) < 0.1:
+        if round(turns) >= 1 and abs(turns - round(turns)) < 0.1:
             warnings.warn(
                 f"binding: 2 * binding * step_size = {2.0 * binding * step_size:.3g} is nearly {round(turns)} pi, where "
                 "the copies are not bound but left alone or exchanged",
