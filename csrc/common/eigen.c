@@ -147,9 +147,9 @@ MP_INLINE int solve(size_t dim, size_t stride, double *a, double *values, double
 
 static MP_CLONES int inlined(size_t dim, double *a, double *values, double *vectors, double *work) {
   switch (mp_padded(dim)) { /* loops along a row unroll */
-    case 8: return solve(dim, 8, a, values, vectors, work);
-    case 16: return solve(dim, 16, a, values, vectors, work);
-    default: return solve(dim, mp_padded(dim), a, values, vectors, work);
+  case 8: return solve(dim, 8, a, values, vectors, work);
+  case 16: return solve(dim, 16, a, values, vectors, work);
+  default: return solve(dim, mp_padded(dim), a, values, vectors, work);
   }
 }
 

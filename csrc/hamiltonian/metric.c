@@ -13,23 +13,23 @@ size_t mp_geometry_work_size(size_t dim) {
   return 4 * mp_padded(dim) + 4 * matrix(dim) + mp_padded(eigen > differences ? eigen : differences);
 }
 
-size_t mp_point_size(size_t dim) {
-  return 5 * mp_padded(dim) + 2 * matrix(dim) + mp_padded(dim * (dim + 1) / 2 * dim);
-}
+size_t mp_point_size(size_t dim) { return 5 * mp_padded(dim) + 2 * matrix(dim) + mp_padded(dim * (dim + 1) / 2 * dim); }
 
-double *mp_geometry_place(mp_geometry *g, const mp_riemannian_options *options, const mp_density *density, double *work) {
+double *mp_geometry_place(mp_geometry *g, const mp_riemannian_options *options, const mp_density *density,
+                          double *work) {
   size_t dim = density->dim, stride = mp_padded(dim), size = matrix(dim);
   double *u = work, *a = u + 4 * stride;
-  *g = (mp_geometry){options, density, dim, stride, u + 3 * stride, a, a + size, a + 2 * size, a + 3 * size,
-                     u, u + stride, u + 2 * stride, a + 4 * size, 0, 0};
+  *g = (mp_geometry){options,      density, dim,        stride,         u + 3 * stride, a, a + size, a + 2 * size,
+                     a + 3 * size, u,       u + stride, u + 2 * stride, a + 4 * size,   0, 0};
   return work + mp_geometry_work_size(dim);
 }
 
 double *mp_point_place(mp_point *point, size_t dim, double *work) {
   size_t stride = mp_padded(dim), size = matrix(dim);
   double *rows = work + 5 * stride;
-  *point = (mp_point){work, work + stride, work + 2 * stride, work + 3 * stride, work + 4 * stride,
-                      rows, rows + size, rows + 2 * size, 0.0};
+  *point = (mp_point){
+      work, work + stride, work + 2 * stride, work + 3 * stride, work + 4 * stride, rows, rows + size, rows + 2 * size,
+      0.0};
   return work + mp_point_size(dim);
 }
 
@@ -80,7 +80,6 @@ static int all_finite(size_t dim, const double *x) {
     if (!isfinite(x[i])) return 0;
   return 1;
 }
-
 
 static int hessian(mp_geometry *g, const double *x, double *out) {
   const mp_density *density = g->density;
@@ -140,10 +139,8 @@ MP_CLONES int mp_geometry_metric(mp_geometry *g, mp_point *point) {
     }
     return MP_OK;
   }
-  if (o->kind == MP_USER_METRIC)
-    code = o->user_metric(dim, point->q, g->plain, o->user_data);
-  else
-    code = hessian(g, point->q, g->plain);
+  if (o->kind == MP_USER_METRIC) code = o->user_metric(dim, point->q, g->plain, o->user_data);
+  else code = hessian(g, point->q, g->plain);
   if (code) return status_of(code);
   if (o->kind == MP_HESSIAN_DIAGONAL) {
     for (size_t i = 0; i < dim; i++) {

@@ -13,7 +13,7 @@ size_t mp_riemannian_work_size(const void *options, size_t dim) {
 }
 
 int mp_riemannian_step(const void *options_, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
-                  mp_info *info_) {
+                       mp_info *info_) {
   const mp_riemannian_options *options = options_;
   mp_riemannian_info *info = (mp_riemannian_info *)info_;
   size_t dim = density->dim;
@@ -51,14 +51,15 @@ int mp_riemannian_step(const void *options_, const mp_density *density, bitgen_t
     memcpy(grad, t.at->grad, dim * sizeof *x);
     *logp = t.at->logp;
   }
-  *info = (mp_riemannian_info){{*logp, accept_prob, (int32_t)t.g.n_grad, (uint8_t)accepted, status != MP_OK, (int16_t)status},
-                          accepted ? energy : energy_start,
-                          error,
-                          eps,
-                          step,
-                          t.iterations,
-                          t.g.n_metric,
-                          status == MP_NOT_CONVERGED,
-                          status == MP_NON_REVERSIBLE};
+  *info = (mp_riemannian_info){
+      {*logp, accept_prob, (int32_t)t.g.n_grad, (uint8_t)accepted, status != MP_OK, (int16_t)status},
+      accepted ? energy : energy_start,
+      error,
+      eps,
+      step,
+      t.iterations,
+      t.g.n_metric,
+      status == MP_NOT_CONVERGED,
+      status == MP_NON_REVERSIBLE};
   return status < 0 ? status : MP_OK;
 }

@@ -117,7 +117,7 @@ def make_differences(jit: Callable[..., Any], density: Evaluate) -> Differences:
                 for k in range(n):
                     product[k] += weight * third[pair, k]
 
-    if density.hessian is None:
+    if density.hessian is None or density.available is None:
         return Differences(hessian, from_gradients, contract)
     given, available = density.hessian, density.available
 

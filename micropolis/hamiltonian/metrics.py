@@ -69,8 +69,8 @@ class Metric(abc.ABC):
     """Base of the metrics; each is a frozen record of its options."""
 
     kind: ClassVar[int]
-    parameter: ClassVar[float] | float = 0.0
-    jitter: ClassVar[float] | float = 0.0
+    parameter: float = 0.0
+    jitter: float = 0.0
     derivatives: ClassVar[tuple[str, ...]] = ("hessian", "third_product")
 
     @abc.abstractmethod
@@ -100,15 +100,13 @@ def _point(density: Density, q: ArrayLike) -> Array:
     return point
 
 
-def _from_matrix(
-    g: Array, grad: Array, contract: Callable[[Array], Array], name: str
-) -> MetricAt:
+def _from_matrix(g: Array, grad: Array, contract: Callable[[Array], Array], name: str) -> MetricAt:
     """A dense metric whose derivative `contract` gives."""
     try:
-        root = np.linalg.cholesky(g)
+        root = np.asarray(np.linalg.cholesky(g), dtype=np.float64)
     except np.linalg.LinAlgError:
         raise InputError(f"q: {name} is not positive definite there") from None
-    inverse = np.linalg.inv(g)
+    inverse = np.asarray(np.linalg.inv(g), dtype=np.float64)
     log_det = 2.0 * float(np.sum(np.log(np.diag(root))))
     return MetricAt(g, inverse, root, log_det, grad, lambda v: 0.5 * (inverse - np.outer(v, v)), contract)
 
@@ -117,9 +115,7 @@ def _from_diagonal(diagonal: Array, grad: Array, w: Callable[[Array], Array], co
     if not np.all(diagonal > 0.0):
         raise InputError(f"q: {name} is not positive definite there")
     log_det = float(np.sum(np.log(diagonal)))
-    return MetricAt(
-        np.diag(diagonal), np.diag(1.0 / diagonal), np.diag(np.sqrt(diagonal)), log_det, grad, w, contract
-    )
+    return MetricAt(np.diag(diagonal), np.diag(1.0 / diagonal), np.diag(np.sqrt(diagonal)), log_det, grad, w, contract)
 
 
 def _third(density: Density, q: Array) -> Callable[[Array], Array]:
@@ -147,9 +143,9 @@ class SoftAbs(Metric):
     >>> import micropolis as mp
     >>> at = mp.SoftAbs(alpha=1e6).at(mp.densities.Funnel(3), [0.0, 1.0, 1.0])
     >>> at.matrix.round(3)
-    array([[1.254, 0.743, 0.743],
-           [0.743, 1.184, 0.184],
-           [0.743, 0.184, 1.184]])
+    array([[1.457, 0.746, 0.746],
+           [0.746, 1.187, 0.187],
+           [0.746, 0.187, 1.187]])
     """
 
     alpha: float = 1e6
@@ -174,7 +170,10 @@ class SoftAbs(Metric):
         values, vectors = np.linalg.eigh(-density.hessian(q))
         s = np.array([softabs(self.alpha, value) for value in values])
         slopes = np.array(
-            [[slope(self.alpha, a, b, c, d) for b, d in zip(values, s, strict=True)] for a, c in zip(values, s, strict=True)]
+            [
+                [slope(self.alpha, a, b, c, d) for b, d in zip(values, s, strict=True)]
+                for a, c in zip(values, s, strict=True)
+            ]
         )
 
         def w(v: Array) -> Array:
@@ -339,7 +338,9 @@ class LostMetric(Metric):
     derivatives: ClassVar[tuple[str, ...]] = ()
 
     def addresses(self) -> tuple[int, int, int]:
-        raise InputError("metric: a file keeps no functions; a run with a metric of the user's is resumed from memory only")
+        raise InputError(
+            "metric: a file keeps no functions; a run with a metric of the user's is resumed from memory only"
+        )
 
     def at(self, density: Density, q: ArrayLike) -> MetricAt:
         raise InputError("metric: a file keeps no functions")
@@ -357,7 +358,7 @@ def _compile(function: Callable[..., Any], is_metric: bool) -> Any:
     """The cfunc of a user's function; an exception in it rejects the point."""
     numba = checks.extra("numba", "numba", "UserMetric")
     types = numba.types
-    source = function if numba.extending.is_jitted(function) else numba.njit(error_model="numpy")(function)
+    source: Any = function if numba.extending.is_jitted(function) else numba.njit(error_model="numpy")(function)
     pointer = types.CPointer(types.float64)
     vector, square = types.Array(types.float64, 1, "C"), types.Array(types.float64, 2, "C")
     try:

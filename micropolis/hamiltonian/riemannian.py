@@ -39,7 +39,8 @@ from ..protocol import (
 from .geometry import GRADIENT, ITERATIONS, JITTER, N_GRAD, N_METRIC, VALUE, Q, make_geometry
 from .length import make_length
 from .metrics import USER_METRIC, Metric, SoftAbs, from_tree
-from .riemannian_integrators import MOMENTUM, POSITION, V_END, make_integrators, work_rows
+from .riemannian_integrators import make_integrators
+from .riemannian_work import MOMENTUM, POSITION, V_END, work_rows
 
 INTEGRATORS = ("implicit", "midpoint", "explicit", "explicit_uncorrected")
 INLINED = 32  # MP_EIGEN_INLINED of csrc/common/eigen.h: beyond it LAPACK is the faster
@@ -167,7 +168,7 @@ def check_integrator(
     if reversibility is not None:
         checks.real("reversibility_tol", reversibility, above=0.0)
         if integrator == "explicit_uncorrected":
-            raise InputError("reversibility_tol: the copies of 'explicit_uncorrected' do not return, use 'explicit'")
+            raise InputError("reversibility_tol: copies of 'explicit_uncorrected' do not return, use 'explicit'")
     if integrator == "explicit_uncorrected":
         turns = 2.0 * binding * step_size / math.pi
         if round(turns) >= 1 and abs(turns - round(turns)) < 0.1:

@@ -133,7 +133,9 @@ def test_zero_eigenvalues():
     density = mp.Density.from_callable(quartic, 2)
     at = mp.SoftAbs(10.0).at(density, [0.0, 0.0])
     assert np.isclose(np.linalg.eigvalsh(at.matrix)[0], 0.1)
-    trace = run(density, mp.RMHMC(0.15, 6, metric=mp.SoftAbs(2.0)), draws=2000, warmup=0, chains=1, init=[0.0, 0.0], seed=9)
+    trace = run(
+        density, mp.RMHMC(0.15, 6, metric=mp.SoftAbs(2.0)), draws=2000, warmup=0, chains=1, init=[0.0, 0.0], seed=9
+    )
     square = trace.draws[0, :, 0] ** 2
     truth = stats.gennorm(4, scale=4**0.25).var()
     assert abs(square.mean() - truth) < 5 * batch_error(square)
