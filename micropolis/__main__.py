@@ -1,4 +1,4 @@
-"""Command line: `python -m micropolis demo` samples five real models, `info` describes the installation."""
+"""Command line: `python -m micropolis demo` samples five real models, `funnel` Neal's funnel, `info` describes the build."""
 
 from __future__ import annotations
 
@@ -49,11 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo = commands.add_parser("demo", help=f"sample five real models, print a table, write {PICTURE} here")
     demo.add_argument("--draws", type=int, default=1000, help="draws per chain, after 1000 of warm-up (1000)")
     demo.add_argument("--seed", type=int, default=0, help="(0)")
+    funnel = commands.add_parser("funnel", help="HMC and Riemannian HMC on a Gaussian and on the funnel, with a picture")
+    funnel.add_argument("--draws", type=int, default=5000, help="draws of each sampler (5000)")
+    funnel.add_argument("--seed", type=int, default=0, help="(0)")
     commands.add_parser("info", help="print version, build, SIMD level, threads, and which extras are installed")
     options = parser.parse_args(arguments)
     try:
         if options.command == "info":
             print(info())
+        elif options.command == "funnel":
+            from .experiments import run_funnel
+
+            run_funnel(options.draws, options.seed)
         else:
             run_demo(options.draws, options.seed)
     except MicropolisError as error:

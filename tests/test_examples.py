@@ -12,7 +12,7 @@ import micropolis
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-NEEDS = {"eight_schools": "casadi"}
+NEEDS = {"eight_schools": "casadi", "funnel": "casadi"}
 
 
 def run(*arguments, folder):
@@ -34,7 +34,7 @@ def test_there_are_examples():
     assert len(EXAMPLES) >= 4
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/densities.md", "docs/sampling.md", "docs/kernels.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/densities.md", "docs/sampling.md", "docs/kernels.md", "docs/riemannian.md"])
 def test_the_python_of_a_page_runs(page, tmp_path):
     """All Python blocks of a page, one after another in one process."""
     pytest.importorskip("casadi")

@@ -34,6 +34,7 @@ cuda
 bayes
 estimators
 plots
+experiments
 __main__
 """
 RANK = {name: rank for rank, line in enumerate(LAYERS.split("\n")) for name in line.split()}
