@@ -1,4 +1,4 @@
-"""Command line: `python -m micropolis demo`, `digits` (a comparison), and `info`, which describes the installation."""
+"""Command line: `python -m micropolis demo`, `digits`, `funnel` (comparisons), and `info` on the installation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__, checks
-from .demos import digits, moons, posteriors
+from .demos import digits, funnel, moons, posteriors
 from .errors import MicropolisError
 
 # distribution -> the extra that brings it
@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     compare.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="of the network (float32)")
     compare.add_argument("--seed", type=int, default=0, help="of initial weights and chains (0)")
     compare.add_argument("--out", default=digits.PICTURE, help=f"the picture's path ({digits.PICTURE})")
+    neck = commands.add_parser("funnel", help="HMC and Riemannian HMC on a Gaussian and on the funnel, with a picture")
+    neck.add_argument("--draws", type=int, default=5000, help="draws of each sampler (5000)")
+    neck.add_argument("--seed", type=int, default=0, help="(0)")
     commands.add_parser("info", help="print version, build, SIMD level, threads, and which extras are installed")
     options = parser.parse_args(arguments)
     try:
@@ -48,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(info())
         elif options.command == "digits":
             digits.run(options.seconds, options.dtype, options.seed, options.out)
+        elif options.command == "funnel":
+            funnel.run(options.draws, options.seed)
         else:
             draws = checks.integer("draws", options.draws, least=4)
             moons.run(options.seed)

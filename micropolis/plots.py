@@ -116,6 +116,52 @@ def gallery(rows: Sequence[tuple[str, Sequence[Quantity]]], width: float = 13.0)
     return figure
 
 
+def funnel(rows: Sequence[tuple[str, NDArray[Any], NDArray[Any]]], sd: float = 3.0) -> Any:
+    """Neal's funnel by several samplers: for each the draws of (v, x_1) and the marginal of v against N(0, sd^2).
+
+    Parameters
+    ----------
+    rows : sequence of (title, v, x)
+        Draws (n,) of v and of x_1, whose variance given v is exp(-v).
+    sd : float
+        Of v.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    matplotlib = checks.extra("matplotlib.figure", "plots", "micropolis.plots")
+    if not rows or not all(len(v) for _, v, _ in rows):
+        raise InputError("rows: there are no draws to plot")
+    figure = matplotlib.Figure(figsize=(9.0, 2.5 * len(rows) + 0.4), layout="constrained")
+    panels = figure.subplots(len(rows), 2, squeeze=False, sharex="col", width_ratios=[1.5, 1.0])
+    grid = np.linspace(-4.0 * sd, 4.0 * sd, 401)
+    edges = np.linspace(-4.0 * sd, 4.0 * sd, 2 * BINS + 1)
+    for (title, v, x), (left, right) in zip(rows, panels, strict=True):
+        stride = -(-len(v) // (5 * MAX_POINTS))
+        left.plot(x[::stride], v[::stride], ".", color=CHAIN_COLOURS[0], markersize=1.6, alpha=0.5)
+        for side in (-2.0, 2.0):
+            left.plot(side * np.exp(-0.5 * grid), grid, color=REFERENCE, linewidth=1.2)
+        left.set_xscale("symlog", linthresh=1.0, linscale=0.6)
+        left.set_xlim(-2000.0, 2000.0)
+        left.set_xticks(
+            [-1000, -100, -10, -1, 0, 1, 10, 100, 1000], ["-1000", "", "-10", "", "0", "", "10", "", "1000"]
+        )
+        left.set_ylim(grid[0], grid[-1])
+        left.set_ylabel("v", fontsize=9)
+        left.set_title(title, fontsize=9.5, loc="left", fontweight="bold")
+        right.hist(v, edges, density=True, color=CHAIN_COLOURS[3])
+        right.plot(grid, np.exp(-0.5 * (grid / sd) ** 2) / (sd * np.sqrt(2 * np.pi)), color=MARGINAL, linewidth=1.3)
+        right.set_yticks([])
+        right.spines["left"].set_visible(False)
+        for axes in (left, right):
+            axes.tick_params(labelsize=7.5, length=2.5)
+            axes.spines[["top", "right"]].set_visible(False)
+    panels[-1, 0].set_xlabel("x_1, lines at two conditional standard deviations", fontsize=9)
+    panels[-1, 1].set_xlabel(f"v, line N(0, {sd * sd:.0f})", fontsize=9)
+    return figure
+
+
 def _draw(left: Any, right: Any, quantity: Quantity) -> None:
     draws = quantity.draws
     stride = -(-draws.shape[1] // MAX_POINTS)

@@ -17,10 +17,11 @@ PAGES = (
     "docs/densities.md",
     "docs/sampling.md",
     "docs/kernels.md",
+    "docs/riemannian.md",
     "docs/estimators.md",
     "docs/networks_demo.md",
 )
-NEEDS = {"eight_schools": "casadi"}
+NEEDS = {"eight_schools": "casadi", "funnel": "casadi"}
 
 
 def run(*arguments, folder):

@@ -124,3 +124,30 @@ def test_help_and_version(capsys):
             main([argument])
         assert stop.value.code == 0
         assert expected in capsys.readouterr().out
+
+
+def test_funnel_prints_both_experiments_and_writes_a_picture(folder, capsys):
+    image = pytest.importorskip("matplotlib.image")
+    assert main(["funnel", "--draws", "400", "--seed", "1"]) == 0
+    printed = capsys.readouterr().out
+    cells = [line.split() for line in printed.splitlines()]
+    table = [
+        line
+        for line in cells
+        if line and line[0] in ("HMC", "implicit", "midpoint", "explicit", "explicit_uncorrected")
+    ]
+    gaussian, funnel = table[:5], table[5:]
+    for label, *_, x, y, z in gaussian:
+        expected = 0.458 if label == "explicit_uncorrected" else 0.5
+        assert abs(np.mean([float(x), float(y), float(z)]) - expected) < 0.03
+    divergence = {line[0]: float(line[-1]) for line in funnel}
+    assert set(divergence) == {"HMC", "implicit", "midpoint", "explicit"}
+    # 39 / 800 of independent draws; HMC does not enter the neck
+    assert all(divergence[name] < 0.15 < 2 * divergence["HMC"] for name in ("implicit", "midpoint", "explicit"))
+    assert image.imread(folder / "micropolis_funnel.png").shape[0] > 800
+
+
+def test_funnel_without_matplotlib(folder, capsys, monkeypatch):
+    without(monkeypatch, "matplotlib")
+    assert main(["funnel", "--draws", "20"]) == 0
+    assert "No picture: micropolis.plots needs matplotlib" in capsys.readouterr().out
