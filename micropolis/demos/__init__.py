@@ -1,1 +1,1 @@
-"""What the command line runs: networks trained by Metropolis, posteriors sampled by NUTS."""
+"""What the command line runs: networks trained by Metropolis, posteriors by NUTS, the funnel by Riemannian HMC."""

@@ -66,7 +66,7 @@ def funnel_kernels() -> dict[str, Kernel]:
     }
 
 
-def run(
+def compare(
     density: Density, kernels: dict[str, Kernel], start: NDArray[np.float64], draws: int, seed: int
 ) -> list[Outcome]:
     """One chain of every kernel from `start`, each timed."""
@@ -110,7 +110,7 @@ def run(draws: int, seed: int) -> None:
     print(f"N([1, 2, 3], 0.5^2 I), step 0.3, 5 steps, Hessian metric, {draws} draws of one chain: sd, exactly 0.5\n")
     print(f"{heading} {'sd of x, y, z':>22}")
     gaussian = Gaussian([1.0, 2.0, 3.0], std=0.5)
-    for outcome in run(gaussian, gaussian_kernels(), np.array([1.0, 2.0, 3.0]), draws, seed):
+    for outcome in compare(gaussian, gaussian_kernels(), np.array([1.0, 2.0, 3.0]), draws, seed):
         spread = np.std(outcome.trace.draws[0], axis=0)
         print(f"{_cells(outcome)} " + " ".join(f"{sd:>7.3f}" for sd in spread), flush=True)
 
@@ -121,7 +121,7 @@ def run(draws: int, seed: int) -> None:
     )
     print(f"v ~ N(0, 3^2); independent draws would give a KL divergence of about {(BINS - 1) / (2 * draws):.4f}\n")
     print(f"{heading} {'mean v':>7} {'sd v':>7} {'KL':>8}")
-    outcomes = run(funnel, funnel_kernels(), start, draws, seed)
+    outcomes = compare(funnel, funnel_kernels(), start, draws, seed)
     for outcome in outcomes:
         v = outcome.trace.draws[0, :, 0]
         print(f"{_cells(outcome)} {np.mean(v):>7.2f} {np.std(v):>7.2f} {kl_from_normal(v, 3.0):>8.4f}", flush=True)

@@ -173,8 +173,8 @@ def check_integrator(
         turns = 2.0 * binding * step_size / math.pi
         if round(turns) >= 1 and abs(turns - round(turns)) < 0.1:
             warnings.warn(
-                f"binding: 2 * binding * step_size = {2.0 * binding * step_size:.3g} is nearly {round(turns)} pi, where "
-                "the copies are not bound but left alone or exchanged",
+                f"binding: 2 * binding * step_size = {2.0 * binding * step_size:.3g} is nearly {round(turns)} pi, "
+                "where the copies are not bound but left alone or exchanged",
                 SamplingWarning,
                 stacklevel=4,
             )
