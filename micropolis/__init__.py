@@ -58,6 +58,7 @@ _PUBLIC = {
     "HMC": "hamiltonian.hmc",
     "NUTS": "hamiltonian.nuts",
     "RMHMC": "hamiltonian.riemannian",
+    "RMNUTS": "hamiltonian.riemannian_nuts",
     "SoftAbs": "hamiltonian.metrics",
     "Hessian": "hamiltonian.metrics",
     "HessianDiag": "hamiltonian.metrics",

@@ -13,7 +13,6 @@ import pytest
 from laws.kernels import (
     BACKENDS,
     EXAMPLES,
-    METROPOLIS,
     ONE_EACH,
     WITH_GRADIENT,
     assert_same_end,

@@ -22,11 +22,12 @@ CONFIGURATIONS = {
     "nuts": (mp.NUTS(), 2),
     "nuts dense": (mp.NUTS(metric="dense"), 2),
     "nuts unit": (mp.NUTS(metric="unit"), 2),
+    "riemannian_nuts": (mp.RMNUTS(0.5, 4, mp.SoftAbs(1.0)), 2),
     "riemannian": (mp.RMHMC(0.3, 4, metric=mp.SoftAbs(1.0), jitter=0.5), 3),
     **{
         name: (cls(), 10)
         for name, cls in KERNELS.items()
-        if name not in ("random_walk", "langevin", "hmc", "nuts", "riemannian")
+        if name not in ("random_walk", "langevin", "hmc", "nuts", "riemannian", "riemannian_nuts")
     },
 }
 
