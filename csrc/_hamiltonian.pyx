@@ -40,6 +40,12 @@ cdef extern from "hamiltonian/riemannian.h" nogil:
     int mp_riemannian_step(const void *, const mp_density *, bitgen_t *, mp_state *, double *, mp_info *)
 
 
+cdef extern from "hamiltonian/riemannian_nuts.h" nogil:
+    ctypedef struct mp_riemannian_nuts_info:
+        pass
+    size_t mp_riemannian_nuts_work_size(const void *, size_t)
+    int mp_riemannian_nuts_step(const void *, const mp_density *, bitgen_t *, mp_state *, double *, mp_info *)
+
 cdef extern from "hamiltonian/riemannian_integrators.h" nogil:
     size_t mp_trajectory_work_size(size_t)
     int mp_trajectory_run(const mp_riemannian_options *, const mp_density *, double, int64_t, double *, double *, double *,
@@ -74,6 +80,8 @@ def kernels():
         "nuts": (<uintptr_t>&mp_nuts_step, <uintptr_t>&mp_nuts_work_size, sizeof(mp_nuts_options), sizeof(mp_nuts_info)),
         "riemannian": (<uintptr_t>&mp_riemannian_step, <uintptr_t>&mp_riemannian_work_size, sizeof(mp_riemannian_options),
                   sizeof(mp_riemannian_info)),
+        "riemannian_nuts": (<uintptr_t>&mp_riemannian_nuts_step, <uintptr_t>&mp_riemannian_nuts_work_size,
+                  sizeof(mp_riemannian_options), sizeof(mp_riemannian_nuts_info)),
     }
 
 

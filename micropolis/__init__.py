@@ -63,6 +63,7 @@ _PUBLIC = {
     "sample_model": "bayes",
     "predict_model": "bayes",
     "RMHMC": "hamiltonian.riemannian",
+    "RMNUTS": "hamiltonian.riemannian_nuts",
     "SoftAbs": "hamiltonian.metrics",
     "Hessian": "hamiltonian.metrics",
     "HessianDiag": "hamiltonian.metrics",

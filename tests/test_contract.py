@@ -64,6 +64,7 @@ CONTRACT_KERNELS = {
     "hmc": mp.HMC(0.4, 5, inverse_mass=[1.0, 4.0], jitter=0.5),
     "splitting": mp.SplitHMC(0.4, 5, inverse_mass=[1.0, 4.0], jitter=0.5),
     "langevin": mp.MALA(0.4, inverse_mass=[1.0, 4.0]),
+    "riemannian_nuts": mp.RMNUTS(0.4, max_depth=6),
     "riemannian": mp.RMHMC(0.4, 5, jitter=0.5),
     "random_walk": mp.RandomWalk(scale=[0.4, 0.8], target_accept=None),
 }

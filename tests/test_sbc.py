@@ -15,7 +15,7 @@ import micropolis as mp
 
 DRAWS, BINS = 63, 16
 # kernel as a user would run it, and the steps between draws that leave hardly any correlation
-SPECIFIED = ("random_walk", "langevin", "hmc", "nuts", "splitting", "riemannian")
+SPECIFIED = ("random_walk", "langevin", "hmc", "nuts", "splitting", "riemannian", "riemannian_nuts")
 CONFIGURATIONS = {
     "random_walk": (mp.RandomWalk(covariance="dense"), 60),
     "langevin": (mp.MALA(), 12),
@@ -24,6 +24,7 @@ CONFIGURATIONS = {
     "nuts": (mp.NUTS(), 2),
     "nuts dense": (mp.NUTS(metric="dense"), 2),
     "nuts unit": (mp.NUTS(metric="unit"), 2),
+    "riemannian_nuts": (mp.RMNUTS(0.5, 4, mp.SoftAbs(1.0)), 2),
     "riemannian": (mp.RMHMC(0.3, 4, metric=mp.SoftAbs(1.0), jitter=0.5), 3),
     **{name: (cls(), 10) for name, cls in KERNELS.items() if name not in SPECIFIED},
 }

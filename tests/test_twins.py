@@ -82,6 +82,8 @@ CASES = {
     "riemannian midpoint": ([1, 3], lambda dim: mp.RMHMC(0.3, 3, integrator="midpoint")),
     "riemannian explicit": ([1, 3], lambda dim: mp.RMHMC(0.2, 3, integrator="explicit")),
     "riemannian uncorrected": ([3], lambda dim: mp.RMHMC(0.05, 3, integrator="explicit_uncorrected")),
+    "riemannian nuts": ([1, 3], lambda dim: mp.RMNUTS(0.25, max_depth=3)),
+    "riemannian nuts soft": ([2], lambda dim: mp.RMNUTS(0.3, 4, mp.SoftAbs(0.5, jitter=0.1), "midpoint")),
     "nuts diverging": ([9], lambda dim: mp.NUTS(1.2, metric="unit")),
 }
 RUNS = [(name, dim) for name, (dims, _) in CASES.items() for dim in dims]

@@ -40,6 +40,7 @@ typedef struct mp_riemannian_options {
   mp_third_product_fn user_contraction;
   void *user_data;
   void *lapack; /* dsyevd for more than MP_EIGEN_INLINED dimensions; NULL: the inlined solver */
+  int64_t max_depth; /* of mp_riemannian_nuts, which looks neither at n_steps nor at jitter */
 } mp_riemannian_options;
 
 typedef struct mp_riemannian_info {

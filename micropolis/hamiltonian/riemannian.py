@@ -50,6 +50,7 @@ INTEGRATOR_FIELDS = (
     ("integrator", "i8"), ("tolerance", "f8"), ("max_iterations", "i8"), ("reversibility", "f8"), ("binding", "f8"),
     ("kind", "i8"), ("parameter", "f8"), ("metric_jitter", "f8"),
     ("user_metric", "u8"), ("user_contraction", "u8"), ("user_data", "u8"), ("lapack", "u8"),
+    ("max_depth", "i8"),
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@
 #include <hamiltonian/nuts.h>
 #include <hamiltonian/splitting.h>
 #include <hamiltonian/riemannian.h>
+#include <hamiltonian/riemannian_nuts.h>
 #include <metropolis/langevin.h>
 #include <metropolis/random_walk.h>
 #include <common/chain.h>
@@ -54,7 +55,8 @@ int main(int argc, char **argv) {
   mp_splitting_options splitting = {tuning, 5, 0.5, 0};
   mp_langevin_options langevin = {tuning};
   mp_riemannian_options riemannian = {tuning,     5,   0.5, MP_IMPLICIT, 1e-9, 100, 0.0, 10.0,
-                                      MP_SOFTABS, 1e6, 0.0, 0,           0,    0,   0};
+                                      MP_SOFTABS, 1e6, 0.0, 0,           0,    0,   0,   0};
+  mp_riemannian_nuts_options riemannian_nuts = riemannian;
   mp_random_walk_options random_walk = {tuning, &temperature, 1};
 
   double x[DIM] = {0.5, -0.25}, logp, grad[DIM];
@@ -74,6 +76,10 @@ int main(int argc, char **argv) {
   } else if (!strcmp(argv[1], "riemannian")) {
     chain.step = mp_riemannian_step, chain.options = &riemannian, chain.info_size = sizeof(mp_riemannian_info);
     work_size = mp_riemannian_work_size;
+  } else if (!strcmp(argv[1], "riemannian_nuts")) {
+    riemannian_nuts.max_depth = 6;
+    chain.step = mp_riemannian_nuts_step, chain.options = &riemannian_nuts;
+    chain.info_size = sizeof(mp_riemannian_nuts_info), work_size = mp_riemannian_nuts_work_size;
   } else if (!strcmp(argv[1], "langevin")) {
     chain.step = mp_langevin_step, chain.options = &langevin, chain.info_size = sizeof(mp_langevin_info);
     work_size = mp_langevin_work_size;

@@ -104,6 +104,24 @@ def test_a_metric_of_the_users(tmp_path):
         resume(loaded, 3)
 
 
+def test_trajectories_of_rmnuts_have_the_length_they_need():
+    """NUTS by name and by nature: lengths vary, a tree of depth d has 2^d - 1 steps, the funnel's marginal is right."""
+    start = FUNNEL.sample_exact(np.random.default_rng(20), 4)
+    trace = run(FUNNEL, mp.RMNUTS(0.15), draws=1500, warmup=0, chains=4, init=start, seed=21)
+    stats_, v = trace.stats, trace.draws[..., 0]
+    assert np.unique(stats_["n_steps"]).size > 10
+    kept = 2 ** stats_["depth"] - 1
+    assert np.all((stats_["n_steps"] >= kept) & (stats_["n_steps"] <= 2 * kept + 1))
+    error = np.sqrt(np.sum([batch_error(c) ** 2 for c in v])) / 4
+    square_error = np.sqrt(np.sum([batch_error(c**2) ** 2 for c in v])) / 4
+    assert abs(v.mean()) < 4 * error
+    assert abs(np.mean(v**2) - 9) < 4 * square_error
+    assert np.mean(stats_["not_converged"]) < 0.01
+    # half the step, twice the steps to a turn
+    shorter = run(FUNNEL, mp.RMNUTS(0.075, 9), draws=200, warmup=0, chains=4, init=start, seed=22)
+    assert 1.6 < shorter.stats["n_steps"].mean() / stats_["n_steps"].mean() < 2.5
+
+
 # -- the faults of the specification that concern metrics and implicit steps -----------------------------------------
 
 
@@ -222,6 +240,9 @@ def test_arguments():
     ):  # fmt: skip
         with pytest.raises(mp.errors.MicropolisError, match=name):
             mp.RMHMC(**{name: bad})
+    for name, bad in (("max_depth", 21), ("metric", "softabs"), ("integrator", "explicit_uncorrected")):
+        with pytest.raises(mp.errors.MicropolisError, match=name):
+            mp.RMNUTS(**{name: bad})
     with pytest.raises(mp.errors.InputError, match="reversibility_tol"):
         mp.RMHMC(0.1, integrator="explicit_uncorrected", reversibility_tol=1e-6)
     with pytest.warns(mp.errors.SamplingWarning, match="nearly 1 pi"):

@@ -69,6 +69,10 @@ _OPTIONS: dict[str, dict[str, Callable[[int], Kernel]]] = {
         "midpoint": lambda dim: mp.RMHMC(0.4, 2, metric=mp.SoftAbs(1.0), integrator="midpoint"),
         "explicit": lambda dim: mp.RMHMC(0.3, 2, metric=mp.SoftAbs(1.0), integrator="explicit"),
     },
+    "riemannian_nuts": {
+        "softabs": lambda dim: mp.RMNUTS(0.5, 4, mp.SoftAbs(1.0)),
+        "midpoint": lambda dim: mp.RMNUTS(0.6, 3, mp.SoftAbs(0.5), "midpoint"),
+    },
 }
 
 # label -> kernel of a dimension; a kernel without an entry above is there with its defaults
@@ -78,7 +82,7 @@ EXAMPLES: dict[str, Callable[[int], Kernel]] = {
     for label, make in _OPTIONS.get(name, {"default": lambda dim, cls=cls: cls()}).items()
 }
 # the first option set of every kernel
-ONE_EACH = {name: next(make for label, make in EXAMPLES.items() if label.startswith(name)) for name in KERNELS}
+ONE_EACH = {name: next(make for label, make in EXAMPLES.items() if label.startswith(f"{name} ")) for name in KERNELS}
 # kernels whose `accepted` is one decision of probability `accept_prob`
 METROPOLIS = tuple(name for name in ("random_walk", "langevin", "hmc", "splitting", "riemannian") if name in KERNELS)
 WITH_GRADIENT = tuple(name for name, cls in KERNELS.items() if any(b.name == "grad" for b in cls.BUFFERS))
