@@ -44,6 +44,8 @@ cdef extern from "densities/densities.h" nogil:
     const mp_density mp_banana
     const mp_density mp_logistic_regression
     const mp_density mp_casadi
+    const mp_density mp_blocks
+    const mp_density mp_blocks_curved
 
 cdef extern from "common/simd.h" nogil:
     const char *mp_simd_level()
@@ -66,6 +68,8 @@ def library():
         "banana": <uintptr_t>&mp_banana,
         "logistic_regression": <uintptr_t>&mp_logistic_regression,
         "casadi": <uintptr_t>&mp_casadi,
+        "blocks": <uintptr_t>&mp_blocks,
+        "blocks_curved": <uintptr_t>&mp_blocks_curved,
     }
 
 
@@ -130,6 +134,7 @@ cdef class CDensity:
             "logp_grad": <uintptr_t>self.c.logp_grad, "value": <uintptr_t>self.c.value,
             "hessian": <uintptr_t>self.c.hessian, "hvp": <uintptr_t>self.c.hvp,
             "third_product": <uintptr_t>self.c.third_product, "batch": <uintptr_t>self.c.batch,
+            "block": <uintptr_t>self.c.block,
             "user_data": <uintptr_t>self.c.user_data,
         }
 
@@ -140,6 +145,8 @@ cdef class CDensity:
             return error
         point = np.array(x)
         cause = self.explain(point) if self.explain is not None else None
+        if cause is not None and not isinstance(cause, Exception):  # Ctrl-C is not the density's
+            return cause
         what = f"returned the fatal code {status}" if cause is None else f"raised {type(cause).__name__}: {cause}".rstrip(": ")
         error = DensityError(f"the compiled log density {what}, at x = {np.array2string(point, threshold=10)}")
         error.__cause__ = cause
@@ -155,6 +162,14 @@ cdef class CDensity:
         """The contract itself: x (dim,) -> (code, logp)."""
         cdef double logp
         cdef int code = mp_density_value(&self.c, &x[0], &scratch[0], &logp)
+        return code, logp
+
+    def call_block(self, const double[::1] x, size_t number, double[::1] grad):
+        """The contract itself, only where `n_blocks`: x (dim,) -> (code, logp), grad (dim,) filled."""
+        cdef double logp = NAN
+        if number >= self.c.n_blocks:
+            raise IndexError(f"block {number} of {self.c.n_blocks}")
+        cdef int code = self.c.block(self.c.dim, &x[0], number, &grad[0], &logp, self.c.user_data)
         return code, logp
 
     cdef int _settle(self, int status, const double[::1] x, double *logp, double[::1] out) except -1:
@@ -173,12 +188,10 @@ cdef class CDensity:
 
     def block(self, const double[::1] x, size_t number):
         """Value and gradient (dim,) of term `number` at x (dim,); only where `n_blocks`."""
-        cdef double logp = NAN
+        cdef double logp
         out = np.empty(self.c.dim)
-        cdef double[::1] grad = out
-        if number >= self.c.n_blocks:
-            raise IndexError(f"block {number} of {self.c.n_blocks}")
-        self._settle(self.c.block(self.c.dim, &x[0], number, &grad[0], &logp, self.c.user_data), x, &logp, grad)
+        code, logp = self.call_block(x, number, out)
+        self._settle(code, x, &logp, out)
         return logp, out
 
     def value(self, const double[:, ::1] x):

@@ -29,7 +29,7 @@ from ..protocol import (
     options_dtype,
     register,
 )
-from .integrators import make_leapfrog, trajectory_status
+from .integrators import make_leapfrog, make_length, trajectory_status
 
 
 def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Callable[..., Any]:
@@ -37,15 +37,7 @@ def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Cal
     algebra, leapfrog = make_linalg(jit), make_leapfrog(jit, density.logp_grad)
     copy, dot, normal, uniform = algebra.copy, algebra.dot, random.normal, random.uniform
     status_of, write_head = trajectory_status(jit), head_writer(jit)
-
-    @jit
-    def length(n_steps, jitter, rng):  # type: ignore[no-untyped-def]
-        """A number of steps drawn from the integers in n_steps (1 -+ jitter)."""
-        if jitter == 0.0:
-            return n_steps
-        least = max(1, math.ceil(n_steps * (1.0 - jitter) - 1e-9))  # 10 * (1 - 0.7) is 3.0000000000000004
-        most = math.floor(n_steps * (1.0 + jitter) + 1e-9)
-        return least + int(uniform(rng) * (most - least + 1))
+    length = make_length(jit, uniform)
 
     @jit
     def step(options, scale, table, data, rng, state, work, info):  # type: ignore[no-untyped-def]

@@ -17,6 +17,7 @@ from ..density import Density
 from ..errors import InputError, InputTypeError
 from .losses import Loss, as_loss, check_targets
 from .network import Sequential
+from .shapes import is_mapped
 
 
 class Posterior(Density):
@@ -106,8 +107,7 @@ class Posterior(Density):
             network = self.net.bind().with_threads(self.threads)
             loss = as_loss(self.loss, self.tau_out, network.n_outputs)
             # a packed copy of a memory map would defeat its purpose
-            pack = not isinstance(self._inputs, np.memmap)
-            data = CData(network, self._inputs, *self._answers, pack=pack)
+            data = CData(network, self._inputs, *self._answers, pack=not is_mapped(self._inputs))
             ends = np.cumsum([math.prod(shape) for _, shape in self.net.layout.values()], dtype=np.int64)
             sizes = np.diff(ends, prepend=0)
             log_norm = 0.5 * float(sizes @ (np.log(self.precisions) - LOG_TWO_PI))

@@ -50,7 +50,7 @@ int main(int argc, char **argv) {
   mp_tuning tuning = {0.4, MP_DIAGONAL, scale};
   mp_nuts_options nuts = {tuning, 10};
   mp_hmc_options hmc = {tuning, 5, 0.5};
-  mp_splitting_options splitting = {tuning, 5, 0.5, 0};
+  mp_splitting_options splitting = {tuning, 5, 0.5, MP_BLOCKS_SYMMETRIC};
   mp_langevin_options langevin = {tuning};
   mp_random_walk_options random_walk = {tuning, &temperature, 1};
 

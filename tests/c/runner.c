@@ -192,7 +192,7 @@ static int run(enum kernel kernel, const mp_density *density, int metric, int me
   if (kernel == NUTS) o.nuts.max_depth = 6;
   mp_density blocked = *density;
   if (kernel == SPLITTING) {
-    o.splitting.n_steps = 5, o.splitting.jitter = 0.6, o.splitting.shuffled = 1;
+    o.splitting.n_steps = 5, o.splitting.jitter = 0.6, o.splitting.order = MP_BLOCKS_SHUFFLED;
     whole = density;
     blocked.block = third;
     blocked.n_blocks = 3;
