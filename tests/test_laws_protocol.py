@@ -92,7 +92,9 @@ def test_number_of_evaluations(example):
     kernel = EXAMPLES[example](DIM)
     trace = run(DENSITY, kernel, draws=300, warmup=0, chains=2, seed=2)
     n_grad = trace.stats["n_grad"][~trace.stats["divergent"]]
-    if isinstance(kernel, mp.SplitHMC):  # the start, every step, and the value at the end; a law of its own counts blocks
+    if isinstance(
+        kernel, mp.SplitHMC
+    ):  # the start, every step, and the value at the end; a law of its own counts blocks
         assert np.all(n_grad == trace.stats["n_block_grad"][~trace.stats["divergent"]] + 1)
         assert np.all((n_grad >= 3) & (n_grad <= 2 + 1.5 * kernel.n_steps))
     elif not isinstance(kernel, mp.HMC):
