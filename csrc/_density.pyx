@@ -145,12 +145,10 @@ cdef class CDensity:
             return error
         point = np.array(x)
         cause = self.explain(point) if self.explain is not None else None
-        if cause is not None and not isinstance(cause, Exception):  # Ctrl-C is not the density's
-            return cause
         what = f"returned the fatal code {status}" if cause is None else f"raised {type(cause).__name__}: {cause}".rstrip(": ")
         error = DensityError(f"the compiled log density {what}, at x = {np.array2string(point, threshold=10)}")
         error.__cause__ = cause
-        return error
+        return cause if cause is not None and not isinstance(cause, Exception) else error  # Ctrl-C stays what it is
 
     def call_logp_grad(self, const double[::1] x, double[::1] grad):
         """The contract itself: x (dim,) -> (code, logp), grad (dim,) filled."""
