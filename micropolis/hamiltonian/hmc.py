@@ -29,15 +29,15 @@ from ..protocol import (
     options_dtype,
     register,
 )
-from .integrators import make_leapfrog, make_length, trajectory_status
+from .integrators import make_leapfrog, trajectory_status
+from .length import make_length
 
 
 def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Callable[..., Any]:
     """HMC: a momentum from N(0, I) (whitened), leapfrog steps, accepted with probability min(1, exp(-energy error))."""
     algebra, leapfrog = make_linalg(jit), make_leapfrog(jit, density.logp_grad)
     copy, dot, normal, uniform = algebra.copy, algebra.dot, random.normal, random.uniform
-    status_of, write_head = trajectory_status(jit), head_writer(jit)
-    length = make_length(jit, uniform)
+    status_of, write_head, length = trajectory_status(jit), head_writer(jit), make_length(jit, random)
 
     @jit
     def step(options, scale, table, data, rng, state, work, info):  # type: ignore[no-untyped-def]

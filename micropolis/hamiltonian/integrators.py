@@ -70,19 +70,3 @@ def u_turn(jit: Callable[..., Any]) -> Any:
         return not (whole and left and right)
 
     return turns
-
-
-@functools.lru_cache(maxsize=64)
-def make_length(jit: Callable[..., Any], uniform: Callable[..., Any]) -> Any:
-    """How long a trajectory of fixed length is: its number of steps, or one drawn around it."""
-
-    @jit
-    def length(n_steps, jitter, rng):  # type: ignore[no-untyped-def]
-        """A number of steps drawn from the integers in n_steps (1 -+ jitter), at least 1."""
-        if jitter == 0.0:
-            return n_steps
-        least = max(1, math.ceil(n_steps * (1.0 - jitter) - 1e-9))  # 10 * (1 - 0.7) is 3.0000000000000004
-        most = math.floor(n_steps * (1.0 + jitter) + 1e-9)
-        return least + int(uniform(rng) * (most - least + 1))
-
-    return length

@@ -28,7 +28,8 @@ from ..protocol import (
     options_dtype,
     register,
 )
-from .integrators import make_length, trajectory_status
+from .integrators import trajectory_status
+from .length import make_length
 
 MOST_BLOCKS = 4096  # MP_MOST_BLOCKS
 ORDERS = ("symmetric", "randomised", "full")  # mp_block_order
@@ -41,7 +42,7 @@ def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Cal
     copy, dot, normal, uniform = algebra.copy, algebra.dot, random.normal, random.uniform
     drift, kick = algebra.add_scaled, algebra.add_scaled_transpose
     status_of, write_head = trajectory_status(jit), head_writer(jit)
-    length = make_length(jit, uniform)
+    length = make_length(jit, random)
 
     @jit
     def no_block(x, number, grad, data):  # type: ignore[no-untyped-def]
