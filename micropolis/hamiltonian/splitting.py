@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
 from ..adaptation.rule import DUAL_AVERAGING, METRIC_FIXED, rule
+from ..densities.blocks import MOST_BLOCKS
 from ..errors import InputError
 from ..jit import Evaluate, Random, head_writer
 from ..linalg import make_linalg
@@ -31,7 +32,6 @@ from ..protocol import (
 from .integrators import trajectory_status
 from .length import make_length
 
-MOST_BLOCKS = 4096  # MP_MOST_BLOCKS
 ORDERS = ("symmetric", "randomised", "full")  # mp_block_order
 SYMMETRIC, RANDOMISED, FULL = range(3)
 

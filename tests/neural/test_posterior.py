@@ -222,7 +222,12 @@ def test_overflow_is_a_rejection_that_is_counted():
         ({"tau": 0.0}, InputError, "tau: expected positive"),
         ({"tau": [1.0, 2.0]}, InputError, "tau: expected a number or 4"),
         ({"tau_out": -1.0}, InputError, "tau_out"),
-        ({"batches": 102}, InputError, "batches"),
+        ({"batches": 102}, InputError, "batches: expected at most 4096, and one for each of 101 rows"),
+        (
+            {"batches": 4097, "x": np.zeros((5000, 3)), "y": np.zeros(5000)},
+            InputError,
+            "batches: expected at most 4096",
+        ),
         ({"loss": "huber"}, InputError, "loss"),
         ({"net": "net"}, InputTypeError, "net: expected a Sequential"),
     ],
