@@ -44,6 +44,8 @@ cdef extern from "densities/densities.h" nogil:
     const mp_density mp_banana
     const mp_density mp_logistic_regression
     const mp_density mp_casadi
+    const mp_density mp_blocks
+    const mp_density mp_blocks_curved
 
 cdef extern from "common/simd.h" nogil:
     const char *mp_simd_level()
@@ -66,6 +68,8 @@ def library():
         "banana": <uintptr_t>&mp_banana,
         "logistic_regression": <uintptr_t>&mp_logistic_regression,
         "casadi": <uintptr_t>&mp_casadi,
+        "blocks": <uintptr_t>&mp_blocks,
+        "blocks_curved": <uintptr_t>&mp_blocks_curved,
     }
 
 
@@ -131,6 +135,7 @@ cdef class CDensity:
             "logp_grad": <uintptr_t>self.c.logp_grad, "value": <uintptr_t>self.c.value,
             "hessian": <uintptr_t>self.c.hessian, "hvp": <uintptr_t>self.c.hvp,
             "third_product": <uintptr_t>self.c.third_product, "batch": <uintptr_t>self.c.batch,
+            "block": <uintptr_t>self.c.block,
             "user_data": <uintptr_t>self.c.user_data,
         }
 
@@ -163,7 +168,7 @@ cdef class CDensity:
         place = "at x" if exact else "in a step from x"
         error = DensityError(f"the compiled log density {what}, {place} = {np.array2string(point, threshold=10)}")
         error.__cause__ = cause
-        return error
+        return cause if cause is not None and not isinstance(cause, Exception) else error  # Ctrl-C stays what it is
 
     def call_logp_grad(self, const double[::1] x, double[::1] grad):
         """The contract itself: x (dim,) -> (code, logp), grad (dim,) filled."""
@@ -185,6 +190,14 @@ cdef class CDensity:
         """The contract itself, only where `functions["third_product"]`: x (dim,), m (dim, dim) -> code."""
         return self.c.third_product(self.c.dim, &x[0], &m[0, 0], &product[0], self.c.user_data)
 
+    def call_block(self, const double[::1] x, size_t number, double[::1] grad):
+        """The contract itself, only where `n_blocks`: x (dim,) -> (code, logp), grad (dim,) filled."""
+        cdef double logp = NAN
+        if number >= self.c.n_blocks:
+            raise IndexError(f"block {number} of {self.c.n_blocks}")
+        cdef int code = self.c.block(self.c.dim, &x[0], number, &grad[0], &logp, self.c.user_data)
+        return code, logp
+
     cdef int _settle(self, int status, const double[::1] x, double *logp, double[::1] out) except -1:
         """A fatal code raises the error behind it; a rejected point is -inf with NaN derivatives."""
         if status < 0:
@@ -201,12 +214,10 @@ cdef class CDensity:
 
     def block(self, const double[::1] x, size_t number):
         """Value and gradient (dim,) of term `number` at x (dim,); only where `n_blocks`."""
-        cdef double logp = NAN
+        cdef double logp
         out = np.empty(self.c.dim)
-        cdef double[::1] grad = out
-        if number >= self.c.n_blocks:
-            raise IndexError(f"block {number} of {self.c.n_blocks}")
-        self._settle(self.c.block(self.c.dim, &x[0], number, &grad[0], &logp, self.c.user_data), x, &logp, grad)
+        code, logp = self.call_block(x, number, out)
+        self._settle(code, x, &logp, out)
         return logp, out
 
     def value(self, const double[:, ::1] x):

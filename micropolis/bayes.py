@@ -57,13 +57,14 @@ def sample_model(
         The model, as in `micropolis.neural.Posterior`.
     batches : int, optional
         Split the data into so many blocks and take HMC steps that see one block at a time: an ``HMC`` kernel becomes
-        ``SplitHMC`` of the same options.
+        ``SplitHMC`` of the same options; for another order of the blocks pass a ``SplitHMC``.
     init : array_like (dim,) or (chains, dim), optional
         Where chains begin; default, all of them at ``net.parameters``.
     dtype : "float64" or "float32", optional
         Of the stored draws; default the network's.
     **sample_options
-        ``warmup``, ``chains``, ``seed``, ``threads``, ``thin``, ``progress``, ``store``, ``checkpoint`` of `sample`.
+        ``warmup``, ``chains``, ``seed``, ``threads``, ``thin``, ``progress``, ``store``, ``checkpoint`` of `sample`. A
+        kernel of fixed step, as ``HMC`` without ``target_accept``, keeps it in warm-up, which is then burn-in alone.
 
     Returns
     -------

@@ -328,6 +328,20 @@ class Density:
 
         return PointerDensity(address, dim, user_data, keep_alive)
 
+    @staticmethod
+    def from_blocks(terms: Sequence[Density]) -> Density:
+        """The sum of log densities on the same unconstrained coordinates, each a block that `SplitHMC` takes alone.
+
+        Examples
+        --------
+        >>> import micropolis as mp
+        >>> mp.Density.from_blocks([mp.densities.Gaussian([0.0]), mp.densities.Gaussian([2.0])]).grad([3.0])
+        array([-4.])
+        """
+        from .densities.blocks import BlockDensity
+
+        return BlockDensity(terms)
+
 
 class CallableDensity(Density):
     """A Python function as a density; see `Density.from_callable`."""

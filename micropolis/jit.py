@@ -27,6 +27,9 @@ class Evaluate(NamedTuple):
     hessian: Callable[..., Any] | None = None  # (x, out, data) -> code, out (dim, dim)
     third_product: Callable[..., Any] | None = None  # (x, m, product, data) -> code, m (dim, dim)
     available: Callable[..., Any] | None = None
+    # only where the density may be a sum of blocks
+    block: Callable[..., Any] | None = None  # (x, number, grad, data) -> (code, logp), fills grad
+    n_blocks: Callable[..., Any] | None = None  # data -> how many, 0 for none
 
 
 class Random(NamedTuple):
@@ -87,8 +90,7 @@ def compile_readable(function: Callable[..., Any], compiler: Callable[..., Any])
 def pointer_calls() -> Evaluate:
     """Calls of compiled densities for use inside Numba code, the same functions for every density.
 
-    ``data`` is ``(address of logp_grad, address of user_data, and those of value, hessian and third_product or 0)``; x
-    and grad are contiguous float64 vectors of the density's dimension.
+    ``data`` is `pointer_data`; x and grad are contiguous float64 vectors of the density's dimension.
     """
     import numba
     from llvmlite import ir
@@ -155,6 +157,29 @@ def pointer_calls() -> Evaluate:
 
     call_hessian, call_third_product = derivative(2), derivative(3)
 
+    @numba.extending.intrinsic
+    def call_block(typing_context, address, user_data, x, number, grad):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            double, word, byte = ir.DoubleType(), ir.IntType(64), ir.IntType(8).as_pointer()
+            at, slope = (context.make_array(vector)(context, builder, arguments[i]) for i in (2, 4))
+            logp = cgutils.alloca_once(builder, double)
+            builder.store(ir.Constant(double, float("nan")), logp)
+            kinds = [word, double.as_pointer(), word, double.as_pointer(), double.as_pointer(), byte]
+            code = builder.call(
+                builder.inttoptr(arguments[0], ir.FunctionType(ir.IntType(32), kinds).as_pointer()),
+                [
+                    builder.extract_value(at.shape, 0), at.data, arguments[3], slope.data, logp,
+                    builder.inttoptr(arguments[1], byte),
+                ],
+            )  # fmt: skip
+            return context.make_tuple(builder, signature.return_type, [code, builder.load(logp)])
+
+        vector = types.Array(types.float64, 1, "C")
+        if x != vector or grad != vector:
+            raise numba.errors.TypingError(f"x and grad must be contiguous float64 vectors, got {x} and {grad}")
+        result = types.Tuple((types.int32, types.float64))
+        return result(types.int64, types.int64, vector, types.int64, vector), generate
+
     @numba.njit
     def logp_grad(x, grad, data):  # type: ignore[no-untyped-def]
         return call_logp_grad(data[0], data[1], x, grad)
@@ -177,13 +202,27 @@ def pointer_calls() -> Evaluate:
     def available(data):  # type: ignore[no-untyped-def]
         return (1 if data[3] != 0 else 0) + (2 if data[4] != 0 else 0)
 
-    return Evaluate(logp_grad, value, hessian, third_product, available)
+    @numba.njit
+    def block(x, number, grad, data):  # type: ignore[no-untyped-def]
+        return call_block(data[-2], data[1], x, number, grad)
+
+    @numba.njit
+    def n_blocks(data):  # type: ignore[no-untyped-def]
+        return data[-1]
+
+    return Evaluate(logp_grad, value, hessian, third_product, available, block, n_blocks)
 
 
 def pointer_data(density: CDensity) -> tuple[int, ...]:
-    """The `data` of `pointer_calls` for this density, which must stay alive while they are used."""
+    """The `data` of `pointer_calls` for this density, which must stay alive while they are used.
+
+    The addresses of logp_grad and user_data, of value, hessian, third_product and block (or 0); the number of blocks.
+    """
     functions = density.functions
-    return tuple(functions[name] for name in ("logp_grad", "user_data", "value", "hessian", "third_product"))
+    return (
+        *(functions[name] for name in ("logp_grad", "user_data", "value", "hessian", "third_product", "block")),
+        density.n_blocks,
+    )
 
 
 @functools.lru_cache(maxsize=1)

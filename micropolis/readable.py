@@ -55,13 +55,26 @@ def make_chain(
     warmup = make_warmup(jit, make_leapfrog(jit, density.logp_grad), random, limit)
     warmup_start, warmup_update, accept = warmup.start, warmup.update, kernel.accept_statistic
 
+    # compilers type the branches of warm-up that look at a gradient, which no rule takes without one
+    if len(kernel.BUFFERS) > 2:
+
+        @jit
+        def complete(state):  # type: ignore[no-untyped-def]
+            return state
+
+    else:
+
+        @jit
+        def complete(state):  # type: ignore[no-untyped-def]
+            return state[0], state[1], state[0]
+
     @entry
     def start(rule, options, scale, data, rng, state, memory, work):  # type: ignore[no-untyped-def]
-        return warmup_start(rule, options, scale, data, rng, state, memory, work)
+        return warmup_start(rule, options, scale, data, rng, complete(state), memory, work)
 
     @jit
     def adapt(rule, k, info, options, scale, data, rng, state, memory, work):  # type: ignore[no-untyped-def]
-        return warmup_update(rule, k, info[accept], info, options, scale, data, rng, state, memory, work)
+        return warmup_update(rule, k, info[accept], info, options, scale, data, rng, complete(state), memory, work)
 
     @jit
     def keep(rule, k, info, options, scale, data, rng, state, memory, work):  # type: ignore[no-untyped-def]
@@ -160,6 +173,8 @@ def _interpreted(handle: Any) -> Evaluate:
         lambda x, out, data: handle.call_hessian(x, out),
         lambda x, m, product, data: handle.call_third_product(x, m, product),
         lambda data: available,
+        block=lambda x, number, grad, data: handle.call_block(x, number, grad),
+        n_blocks=lambda data: handle.n_blocks,
     )
 
 

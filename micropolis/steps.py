@@ -53,7 +53,8 @@ def init(density: Density, x: ArrayLike) -> State:
         raise InputError(f"x: expected shape ({density.dim},), got {point.shape}")
     logp, grad = density.value_and_grad(point)
     if not (np.isfinite(logp) and np.all(np.isfinite(grad))):
-        raise InputError(f"x: the log density is {logp} and its gradient {grad} at {point}; both must be finite")
+        slope, place = (np.array2string(vector, threshold=10) for vector in (grad, point))
+        raise InputError(f"x: the log density is {logp} and its gradient {slope} at {place}; both must be finite")
     return State(point.copy(), logp, grad)
 
 

@@ -31,12 +31,13 @@ def exact():
         (mp.HMC(0.1, 8, jitter=0.5), None),
         (mp.HMC(0.1, 8, jitter=0.5), 4),
         (mp.SplitHMC(0.1, 8, jitter=0.5, order="randomised"), 5),
+        (mp.SplitHMC(0.1, 8, jitter=0.5, order="full"), 5),
         (mp.RandomWalk(scale=0.1), None),
     ],
-    ids=["nuts", "default", "hmc", "hmc in batches", "split", "random walk"],
+    ids=["nuts", "default", "hmc", "hmc in batches", "split", "full", "random walk"],
 )
 def test_linear_regression_has_its_exact_posterior(kernel, batches):
-    """Every mean and second moment within 6 standard errors by batch means; 54 numbers, by chance 1e-7."""
+    """Every mean and second moment within 6 standard errors by batch means; 63 numbers, by chance 1e-7."""
     mean, cov = exact()
     draws = 20_000 if isinstance(kernel, mp.RandomWalk) else 3000
     net = Sequential(Linear(2, 1), seed=0)
@@ -89,6 +90,52 @@ def test_a_rejected_first_draw_stays_at_the_start():
         Posterior(net, X, LABELS, tau=1e-4), mp.HMC(1e3, 3), draws=5, warmup=0, chains=1, seed=1, init=net.parameters
     )
     np.testing.assert_array_equal(trace.draws[0], np.tile(net.parameters, (5, 1)))
+
+
+@pytest.mark.filterwarnings("ignore::micropolis.errors.SamplingWarning")
+def test_acceptance_is_that_of_the_kept_draws():
+    """Peers counted over burn-in too. Warm-up begins at a step so long that it accepts nothing."""
+    net = Sequential(Linear(2, 2), seed=5)
+    trace = mp.sample_model(
+        net, X, LABELS, kernel=mp.HMC(50.0, 5, target_accept=0.8), draws=200, warmup=200, chains=2, seed=1, **QUIET
+    )
+    assert trace.stats.shape == (2, 200)
+    assert trace.warmup_stats.shape == (2, 200)
+    assert abs(trace.stats["accept_prob"].mean() - 0.8) < 0.15
+    assert (trace.stats["accepted"][:, 1:] == np.any(np.diff(trace.draws, axis=1) != 0, axis=2)).all()
+
+
+@pytest.mark.filterwarnings("ignore::micropolis.errors.SamplingWarning")
+def test_nuts_on_a_network_is_nuts():
+    """A peer's "NUTS" was HMC of fixed length: here the length follows the trajectory."""
+    net = Sequential(Linear(2, 3), ReLU(), Linear(3, 2), seed=5)
+    trace = mp.sample_model(net, X, LABELS, draws=200, warmup=200, chains=2, seed=1, **QUIET)
+    assert len(set(trace.stats["depth"].ravel())) > 1
+    assert len(set(trace.stats["n_grad"].ravel())) > 3
+    assert trace["0.weight[2,1]"].shape == (2, 200)
+    np.testing.assert_array_equal(trace["2.bias[1]"], trace.draws[:, :, -1])
+    assert trace.names == Posterior(net, X, LABELS).names
+
+
+@pytest.mark.filterwarnings("ignore::micropolis.errors.SamplingWarning")
+@pytest.mark.parametrize("kernel", [mp.HMC(0.1, 4), mp.NUTS(), mp.SplitHMC(0.1, 4, order="full")])
+def test_a_fixed_step_is_kept_in_warm_up(kernel):
+    net = Sequential(Linear(2, 2), seed=5)
+    trace = mp.sample_model(net, X, LABELS, kernel=kernel, draws=5, warmup=50, chains=1, seed=1, **QUIET)
+    fixed = not isinstance(kernel, mp.NUTS)
+    assert (trace.kernels[0].step_size == 0.1) == fixed
+    assert np.all(trace.warmup_stats["step_size"] == 0.1) == fixed
+
+
+@pytest.mark.filterwarnings("ignore::micropolis.errors.SamplingWarning")
+def test_without_data_draws_follow_the_prior():
+    """One tau for each tensor; 6 standard errors by batch means for 2 x 9 numbers: by chance 4e-8."""
+    net = Sequential(Linear(2, 3), seed=0)
+    trace = mp.sample_model(net, None, tau=[4.0, 0.25], draws=2000, warmup=300, chains=4, seed=3, **QUIET)
+    draws, variance = trace.draws.reshape(-1, 9), np.repeat([0.25, 4.0], [6, 3])
+    for values, truth in ((draws, 0 * variance), (draws**2, variance)):
+        means = values.reshape(50, -1, 9).mean(axis=1)
+        assert np.all(np.abs(values.mean(axis=0) - truth) < 6 * means.std(axis=0, ddof=1) / np.sqrt(50))
 
 
 @pytest.mark.filterwarnings("ignore::micropolis.errors.SamplingWarning")

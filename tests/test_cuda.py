@@ -45,7 +45,8 @@ def same(kernel, target, **options):
 
 funnel, numba = mp.densities.Funnel(3), mp.Density.from_numba(normal, 9, np.linspace(0.5, 2.0, 9))
 for kernel in (mp.RandomWalk(covariance="dense"), mp.RandomWalk(temperature=[3.0, 1.0]), mp.MALA(),
-               mp.HMC(0.2, 3, target_accept=0.8, jitter=0.5), mp.NUTS(max_depth=4)):
+               mp.HMC(0.2, 3, target_accept=0.8, jitter=0.5), mp.NUTS(max_depth=4),
+               mp.SplitHMC(0.2, 3, target_accept=0.8, jitter=0.5)):
     same(kernel, funnel)
 same(mp.NUTS(metric="dense", max_depth=4), numba)
 same(mp.HMC(2.0, 3), funnel, thin=2, chains=3, dtype="float32")
@@ -73,7 +74,7 @@ class Device:
 numba.cuda.dispatcher.get_current_device = Device
 n, dim, words = 2, 3, np.zeros(2, np.int64)
 density = mp.densities.Gaussian(np.zeros(dim), std=np.ones(dim))
-for kernel, adapting in ((mp.RandomWalk, 1), (mp.MALA, 1), (mp.HMC, 1), (mp.NUTS, 0)):
+for kernel, adapting in ((mp.RandomWalk, 1), (mp.MALA, 1), (mp.HMC, 1), (mp.SplitHMC, 1), (mp.NUTS, 0)):
     state = tuple(np.zeros((n, *b.shape(dim)), b.dtype) for b in kernel.BUFFERS)
     plane = np.zeros((n, 4))
     arguments = (

@@ -41,7 +41,13 @@ __main__
 """
 RANK = {name: rank for rank, line in enumerate(LAYERS.split("\n")) for name in line.split()}
 # Constructors and drivers that load the module above them when they are called, never at import.
-LAZY = {("density", "autodiff"), ("density", "jit_density"), ("density", "pointers"), ("sampling", "cuda")}
+LAZY = {
+    ("density", "autodiff"),
+    ("density", "densities"),
+    ("density", "jit_density"),
+    ("density", "pointers"),
+    ("sampling", "cuda"),
+}
 
 
 def imports(path):

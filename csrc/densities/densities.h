@@ -15,5 +15,7 @@ extern const mp_density mp_rough_well;
 extern const mp_density mp_banana;
 extern const mp_density mp_logistic_regression;
 extern const mp_density mp_casadi;
+extern const mp_density mp_blocks;
+extern const mp_density mp_blocks_curved;
 
 #endif

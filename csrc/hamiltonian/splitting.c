@@ -4,7 +4,8 @@
  * With U = sum_m U_m over M blocks a step is, for m = 1 .. M, a kick by eps/2 of U_m and (but for the last) a drift of
  * eps/(2(M-1)), and then the same backwards. The two kicks in the middle are one. It is a composition of shears that reads
  * the same from both ends, hence reversible, volume preserving and of second order, in any order of the blocks that is
- * drawn without regard to the state. M = 1 is leapfrog. */
+ * drawn without regard to the state. M = 1 is leapfrog, and so is "kicks, drift, kicks", whose gradient is that of all
+ * blocks at one place. */
 #include "hamiltonian/splitting.h"
 
 #include "hamiltonian/integrators.h"
@@ -36,12 +37,17 @@ MP_INLINE void drift(size_t dim, const mp_padded_metric *metric, double factor, 
   }
 }
 
-/* Gradient of block m, or of the whole density where it has none. */
-MP_INLINE int block_grad(const mp_density *density, size_t m, const double *q, double *grad) {
-  double logp = NAN;
-  if (density->n_blocks < 2) return mp_density_logp_grad(density, q, grad, &logp);
-  return density->block(density->dim, q, m, grad, &logp, density->user_data);
+/* Value and gradient of block m of several, or of the whole density as one. */
+MP_INLINE int block_grad(const mp_density *density, size_t n_blocks, size_t m, const double *q, double *grad,
+                         double *logp) {
+  if (n_blocks == 1) return mp_density_logp_grad(density, q, grad, logp);
+  *logp = NAN;
+  return density->block(density->dim, q, m, grad, logp, density->user_data);
 }
+
+/* Whether a trajectory goes on. One that meets a point where a block is not finite ends there, as its reverse does: the
+ * gradient may be anything. */
+MP_INLINE int goes_on(int code, double part) { return !code && isfinite(part); }
 
 /* Fisher & Yates */
 static void shuffle(bitgen_t *rng, size_t n, uint32_t *order) {
@@ -57,7 +63,8 @@ MP_CLONES int mp_splitting_step(const void *options_, const mp_density *density,
                                 double *work, mp_info *info_) {
   const mp_splitting_options *options = options_;
   mp_splitting_info *info = (mp_splitting_info *)info_;
-  size_t dim = density->dim, stride = mp_stride(dim), n_blocks = density->n_blocks < 2 ? 1 : density->n_blocks;
+  size_t dim = density->dim, stride = mp_stride(dim), n_blocks = density->n_blocks;
+  if (n_blocks < 2 || options->order == MP_BLOCKS_TOGETHER) n_blocks = 1;
   double *x = state->buffers[MP_STATE_X], *logp = state->buffers[MP_STATE_LOGP];
   double *w = work, *q = work + 2 * stride, *grad = work + 3 * stride;
   uint32_t *order = (uint32_t *)(work + 5 * stride);
@@ -72,28 +79,26 @@ MP_CLONES int mp_splitting_step(const void *options_, const mp_density *density,
   mp_standard_normal(rng, dim, w);
   memcpy(q, x, dim * sizeof *x);
   double energy_start = mp_kinetic(mp_padded(dim), w) - *logp;
+  double part = 0.0, logp_new = NAN, energy = NAN;
   int code = 0;
   size_t known = n_blocks; /* block whose gradient at q stands in grad */
-  for (int64_t step = 0; step < n_steps && !code; step++) {
-    if (options->shuffled && n_blocks > 1) shuffle(rng, n_blocks, order);
-    for (size_t j = 0; j < n_blocks && !code; j++) {
-      if (order[j] != known) code = block_grad(density, order[j], q, grad), evaluated++;
+  for (int64_t step = 0; step < n_steps && goes_on(code, part); step++) {
+    if (options->order == MP_BLOCKS_SHUFFLED && n_blocks > 1) shuffle(rng, n_blocks, order);
+    for (size_t j = 0; j < n_blocks && goes_on(code, part); j++) {
+      if (order[j] != known) code = block_grad(density, n_blocks, order[j], q, grad, &part), evaluated++;
       known = n_blocks;
       kick(dim, &metric, j + 1 < n_blocks || n_blocks == 1 ? half : eps, grad, w);
       if (j + 1 < n_blocks || n_blocks == 1) drift(dim, &metric, along, w, q);
     }
-    for (size_t j = n_blocks == 1 ? 1 : n_blocks - 1; j-- > 0 && !code;) {
+    for (size_t j = n_blocks == 1 ? 1 : n_blocks - 1; j-- > 0 && goes_on(code, part);) {
       if (n_blocks > 1) drift(dim, &metric, along, w, q);
-      code = block_grad(density, order[j], q, grad), evaluated++;
+      code = block_grad(density, n_blocks, order[j], q, grad, &part), evaluated++;
       kick(dim, &metric, half, grad, w);
     }
     known = order[0];
   }
-  double logp_new = NAN, energy = NAN;
-  if (!code) {
-    code = mp_density_value(density, q, grad, &logp_new);
-    energy = mp_kinetic(mp_padded(dim), w) - logp_new;
-  }
+  if (goes_on(code, part)) code = mp_density_value(density, q, grad, &logp_new);
+  if (!code) energy = mp_kinetic(mp_padded(dim), w) - logp_new;
   int status = mp_leapfrog_status(code, energy, energy_start);
   double error = energy - energy_start;
   double accept_prob = status == MP_OK ? (error <= 0.0 ? 1.0 : exp(-error)) : 0.0;
@@ -102,11 +107,12 @@ MP_CLONES int mp_splitting_step(const void *options_, const mp_density *density,
     memcpy(x, q, dim * sizeof *x);
     *logp = logp_new;
   }
-  int32_t passes = (int32_t)((evaluated + (int64_t)n_blocks - 1) / (int64_t)n_blocks) + 1;
-  *info = (mp_splitting_info){{*logp, accept_prob, passes, (uint8_t)accepted, status != MP_OK, (int16_t)status},
-                              accepted ? energy : energy_start,
-                              error,
-                              options->tuning.step_size,
-                              evaluated};
+  int64_t passes = (evaluated + (int64_t)n_blocks - 1) / (int64_t)n_blocks + 1;
+  *info = (mp_splitting_info){
+      {*logp, accept_prob, (int32_t)passes, (uint8_t)accepted, status != MP_OK, (int16_t)status},
+      accepted ? energy : energy_start,
+      error,
+      options->tuning.step_size,
+      n_blocks == 1 && density->n_blocks > 1 ? evaluated * (int64_t)density->n_blocks : evaluated};
   return status < 0 ? status : MP_OK;
 }

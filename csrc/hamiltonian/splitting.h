@@ -11,11 +11,17 @@ extern "C" {
 /* so many blocks at most: their order has its place in the work area */
 enum { MP_MOST_BLOCKS = 4096 };
 
+enum mp_block_order {
+  MP_BLOCKS_SYMMETRIC, /* there and back, in their own order */
+  MP_BLOCKS_SHUFFLED,  /* in a new order for every step */
+  MP_BLOCKS_TOGETHER,  /* leapfrog: kicks by all blocks, one drift, kicks by all blocks */
+};
+
 typedef struct mp_splitting_options {
   mp_tuning tuning;
   int64_t n_steps;
-  double jitter;    /* as mp_hmc_options */
-  int64_t shuffled; /* a new order of the blocks for every step */
+  double jitter; /* as mp_hmc_options */
+  int64_t order; /* mp_block_order */
 } mp_splitting_options;
 
 typedef struct mp_splitting_info {

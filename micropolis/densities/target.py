@@ -51,7 +51,7 @@ class Target(Density, abc.ABC):
         )
 
 
-def words(*fields: Array | int | float) -> NDArray[np.int64]:
+def words(*fields: NDArray[Any] | int | float) -> NDArray[np.int64]:
     """A C struct of 8-byte members: the address of an array, an integer, or the bits of a float."""
     struct = np.empty(len(fields), dtype=np.int64)
     for i, field in enumerate(fields):

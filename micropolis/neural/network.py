@@ -15,7 +15,7 @@ from .._neural import KINDS, LAYER_DTYPE, CData, CNetwork, blas_addresses
 from ..errors import InputError, InputTypeError, MicropolisError, TraceFileError
 from .layers import LAYERS, Conv2d, Layer, MaxPool2d, Shape
 from .losses import Loss, as_loss, check_targets
-from .shapes import cast, checked_shape, implied_shape, initial_parameters, layout, real_dtype, shapes_behind
+from .shapes import cast, checked_shape, implied_shape, initial_parameters, is_mapped, layout, real_dtype, shapes_behind
 
 Array = NDArray[Any]
 
@@ -195,7 +195,8 @@ class Sequential:
             See `micropolis.neural.losses.check_targets`.
         loss : str or callable
         pack : bool, default True
-            Whether the tile engine may keep a copy in its own order, which saves it a transposition in every pass.
+            Whether the tile engine may keep a copy in its own order, which saves it a transposition in every pass. It
+            never does of a memory map.
 
         Returns
         -------
@@ -208,6 +209,7 @@ class Sequential:
         """
         inputs = self._inputs(X)
         network = self.bind()
+        pack = pack and not is_mapped(inputs)
         if y is None:
             return CData(network, inputs, pack=pack)
         if not callable(loss):

@@ -63,6 +63,11 @@ class Optimizer(abc.ABC):
         -------
         ndarray (epochs,)
             Mean loss of the rows seen in each pass, without the prior.
+
+        Raises
+        ------
+        InputError
+            Bad data or options; or a step to where loss, gradient or parameters are not finite, which is not made.
         """
         data = self.net.data(X, y, loss)
         network = self.net.bind()
@@ -83,10 +88,16 @@ class Optimizer(abc.ABC):
                 rows = None if size == n else np.ascontiguousarray(order[start : start + size])
                 count = n if rows is None else len(rows)
                 total, gradient = network.loss_grad(row_loss, parameters, data, rows)
+                with np.errstate(over="ignore", invalid="ignore"):
+                    step = self.lr * self._direction(gradient / count + tau / n * parameters)
+                    moved = (parameters - step).astype(parameters.dtype)
+                if not (np.isfinite(total) and np.all(np.isfinite(moved))):
+                    raise InputError(
+                        f"lr: expected a learning rate at which descent stays finite, got {self.lr!r}; the loss of the "
+                        f"rows is {total:g} in epoch {epoch}, and the network keeps the parameters that it has there"
+                    )
                 history[epoch] += total / n
-                parameters -= (self.lr * self._direction(gradient / count + tau / n * parameters)).astype(
-                    parameters.dtype
-                )
+                parameters[:] = moved
         return history
 
 

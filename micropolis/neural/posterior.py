@@ -12,11 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from .. import checks
 from .._density import CDensity
 from .._neural import CData, posterior_templates
+from ..densities.blocks import MOST_BLOCKS
 from ..densities.target import LOG_TWO_PI, words
 from ..density import Density
 from ..errors import InputError, InputTypeError
 from .losses import Loss, as_loss, check_targets
 from .network import Sequential
+from .shapes import is_mapped
 
 
 class Posterior(Density):
@@ -43,7 +45,7 @@ class Posterior(Density):
     tau_out : float
         Noise precision, for "regression".
     batches : int, optional
-        Offer the rows in so many blocks of consecutive rows to `SplitHMC`.
+        Offer the rows in so many blocks of consecutive rows to `SplitHMC`, 4096 at most.
     threads : int, default 1
         Of one evaluation, for wide networks and convolutions; chains have threads of their own. Sums round differently
         for each number.
@@ -80,18 +82,21 @@ class Posterior(Density):
         self.net = net.copy()
         self.loss, self.tau_out = loss, checks.real("tau_out", tau_out, above=0)
         self.precisions = _precisions(tau, list(net.layout))
-        rows = np.zeros((0, *(net.input_shape or (1,)))) if x is None else x
+        given = np.zeros((0, *(net.input_shape or (1,)))) if x is None else x
         if x is None and net.input_shape is None:
             raise InputError("net: expected one that knows its input_shape, for a prior without data")
-        self._inputs = self.net._inputs(rows)
+        self._inputs = self.net._inputs(given)
         network = self.net.bind()
         as_loss(loss, self.tau_out, network.n_outputs)
         self._answers: tuple[Any, Any] = (None, np.zeros((0, network.n_outputs)))
         if y is not None:
             self._answers = check_targets(loss, y, len(self._inputs), network.n_outputs)
         self.batches = 1 if batches is None else checks.integer("batches", batches, least=1)
-        if self.batches > max(1, len(self._inputs)):
-            raise InputError(f"batches: expected at most one for each of {len(self._inputs)} rows, got {self.batches}")
+        rows = len(self._inputs)
+        if self.batches > max(1, min(rows, MOST_BLOCKS)):
+            raise InputError(
+                f"batches: expected at most {MOST_BLOCKS}, and one for each of {rows} rows, got {self.batches}"
+            )
         self.threads = checks.integer("threads", threads, least=1, most=64)
         super().__init__(net.n_parameters, tuple(_names(net)))
 
@@ -106,8 +111,7 @@ class Posterior(Density):
             network = self.net.bind().with_threads(self.threads)
             loss = as_loss(self.loss, self.tau_out, network.n_outputs)
             # a packed copy of a memory map would defeat its purpose
-            pack = not isinstance(self._inputs, np.memmap)
-            data = CData(network, self._inputs, *self._answers, pack=pack)
+            data = CData(network, self._inputs, *self._answers, pack=not is_mapped(self._inputs))
             ends = np.cumsum([math.prod(shape) for _, shape in self.net.layout.values()], dtype=np.int64)
             sizes = np.diff(ends, prepend=0)
             log_norm = 0.5 * float(sizes @ (np.log(self.precisions) - LOG_TWO_PI))

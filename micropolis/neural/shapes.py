@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,13 @@ def cast(name: str, values: Array, dtype: np.dtype[Any]) -> Array:
             at = where if others else where[0]
             raise InputError(f"{name}: expected finite numbers of {dtype.name}, got {values[where]:g} at index {at}")
     return result
+
+
+def is_mapped(array: Any) -> bool:
+    """Whether an array lies in a memory-mapped file, as NumPy's views of a memmap do without being one."""
+    while array is not None and not isinstance(array, mmap.mmap):
+        array = getattr(array, "base", None)
+    return array is not None
 
 
 def checked_shape(value: Any) -> Shape:

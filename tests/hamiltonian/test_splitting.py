@@ -1,12 +1,15 @@
 """SplitHMC: the compiled step against NumPy, the laws of its integrator, and exact posteriors."""
 
+import math
+
 import numpy as np
 import pytest
-from laws.kernels import run
+from laws.kernels import assert_same_run, run
 from laws.library import covariance
 
 import micropolis as mp
-from micropolis.errors import InputError, KernelError
+from micropolis.errors import DensityError, InputError
+from micropolis.hamiltonian.splitting import ORDERS
 from micropolis.neural import Linear, Posterior, Sequential
 
 N_ROWS, PRECISION = 12, 4.0
@@ -29,7 +32,7 @@ def exact(tau=0.5):
 def step(blocks, scale, eps, q, w, order):
     """One step of the paper's algorithm 1 in whitened momenta, written out, with no shortcut."""
     n_blocks = len(order)
-    if n_blocks == 1:
+    if n_blocks == 1:  # leapfrog
         w = w + 0.5 * eps * scale.T @ blocks[0](q)
         q = q + eps * scale @ w
         return q, w + 0.5 * eps * scale.T @ blocks[0](q)
@@ -49,6 +52,8 @@ def reference(density, kernel, x, bit_generator, draws):
     rng, handle = np.random.Generator(bit_generator), density._c
     n_blocks = handle.n_blocks
     blocks = [lambda q, m=m: handle.block(np.ascontiguousarray(q), m)[1] for m in range(n_blocks)]
+    if kernel.order == "full":  # kicks, drift, kicks
+        parts, blocks, n_blocks = blocks, [lambda q: sum(part(q) for part in parts)], 1
     mass = np.eye(len(x)) if kernel.inverse_mass is None else np.asarray(kernel.inverse_mass)
     scale = np.diag(np.sqrt(mass)) if mass.ndim == 1 else np.linalg.cholesky(mass)
     found, accept = [], []
@@ -70,7 +75,7 @@ def reference(density, kernel, x, bit_generator, draws):
     return np.array(found), np.array(accept)
 
 
-@pytest.mark.parametrize("order", ["symmetric", "randomised"])
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("mass", [None, [0.5, 1.0, 2.0, 1.5], covariance(4, 8)], ids=["unit", "diagonal", "dense"])
 @pytest.mark.parametrize("batches", [1, 2, 5])
 def test_the_chain_is_that_of_numpy(batches, mass, order):
@@ -90,11 +95,16 @@ def test_gradients_are_counted(batches):
     assert set(trace.stats["n_block_grad"][0]) == {3 * (2 * batches - 2) + 1}
 
 
-def test_one_block_is_leapfrog():
-    """The same trajectories as HMC: only the random stream after them is the same too."""
-    density, options = regression(1), {"draws": 30, "warmup": 0, "chains": 2, "seed": 3}
-    mine, hmc = run(density, mp.SplitHMC(0.2, 4), **options), run(density, mp.HMC(0.2, 4), **options)
+@pytest.mark.parametrize(("batches", "order"), [(1, "symmetric"), (1, "randomised"), (4, "full")])
+def test_one_block_and_kicks_drift_kicks_are_leapfrog(batches, order):
+    """The chain of HMC, which knows the gradient at the start and the value at the end."""
+    density, options = regression(batches), {"draws": 30, "warmup": 0, "chains": 2, "seed": 3}
+    mine = run(density, mp.SplitHMC(0.2, 4, order=order), **options)
+    hmc = run(density, mp.HMC(0.2, 4), **options)
     np.testing.assert_allclose(mine.draws, hmc.draws, rtol=1e-12)
+    assert set(hmc.stats["n_grad"].ravel()) == {4}
+    assert set(mine.stats["n_block_grad"].ravel()) == {5 * batches}
+    assert set(mine.stats["n_grad"].ravel()) == {6}
 
 
 @pytest.mark.parametrize("batches", [1, 2, 3, 6])
@@ -133,7 +143,7 @@ def test_the_integrator_is_reversible_and_of_second_order(batches):
     assert abs(np.linalg.det(np.array(columns)) - 1) < 1e-8
 
 
-@pytest.mark.parametrize("order", ["symmetric", "randomised"])
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("batches", [1, 3, 12])
 def test_draws_have_the_exact_posterior(batches, order):
     """Bayesian linear regression; 5.5 standard errors for 2 x 4 numbers, by chance 3e-7."""
@@ -163,9 +173,69 @@ def test_warm_up_finds_a_step_size():
     assert abs(trace.stats["accept_prob"].mean() - 0.8) < 0.15  # as HMC in tests/test_laws_warmup.py
 
 
-def test_other_backends_say_that_they_cannot():
-    with pytest.raises(KernelError, match="SplitHMC has no readable source: use backend='c'"):
-        run(regression(3), mp.SplitHMC(), draws=1, warmup=0, chains=1, backend="python")
+@pytest.mark.parametrize("backend", ["python", "numba"])
+@pytest.mark.parametrize("order", ORDERS)
+def test_networks_run_on_other_backends(backend, order):
+    """The readable step calls the compiled blocks; tests/test_twins.py has the same for all metrics."""
+    pytest.importorskip("numba")
+    kernel = mp.SplitHMC(0.2, 3, order=order, jitter=0.5)
+    one, other = (
+        run(regression(3), kernel, draws=20, warmup=5, chains=2, seed=6, backend=name) for name in ("c", backend)
+    )
+    assert_same_run(one, other)
+
+
+def cut(x):
+    """A Gaussian block that ends at x[0] = 0.3 and leaves no gradient behind."""
+    return (-0.5 * x @ x, -x) if x[0] < 0.3 else (-np.inf, np.full(2, 1e3))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_trajectories_that_leave_a_block_are_rejected(order):
+    """Counted as divergent; what is left is the distribution that ends there: three Gaussians, variance 1/3, cut."""
+    gaussian = mp.densities.Gaussian([0.0, 0.0])
+    density = mp.Density.from_blocks([gaussian, mp.Density.from_callable(cut, 2), gaussian])
+    trace = run(
+        density, mp.SplitHMC(0.4, 2, order=order, jitter=0.5), draws=3000, warmup=0, chains=1, seed=2, init=[-0.2, 0.0]
+    )
+    bad = trace.stats["divergent"]
+    assert 0.05 < bad.mean() < 0.6
+    assert not trace.stats["accepted"][bad].any()
+    assert trace.draws[0, :, 0].max() < 0.3
+    means = trace.draws[0].reshape(30, 100, 2).mean(axis=1)
+    sd, edge = 3**-0.5, 0.3 * 3**0.5
+    truncated = -sd * math.exp(-0.5 * edge**2) / math.sqrt(2 * math.pi) / (0.5 * math.erfc(-edge / math.sqrt(2)))
+    for mean, truth in zip(means.T, (truncated, 0.0), strict=True):
+        assert abs(mean.mean() - truth) < 5 * mean.std(ddof=1) / np.sqrt(30)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_gradient_that_is_not_finite_is_a_rejection(order):
+    """Of a block whose value is finite; a peer accepted such points."""
+
+    def block(x):
+        return -0.5 * x @ x, np.where(abs(x[0]) > 0.5, np.nan, -x)
+
+    density = mp.Density.from_blocks([mp.Density.from_callable(block, 2), mp.densities.Gaussian([0.0, 0.0])])
+    trace = run(density, mp.SplitHMC(0.5, 2, order=order), draws=300, warmup=0, chains=1, seed=2, init=[0.1, 0.0])
+    bad = trace.stats["divergent"]
+    assert 0.1 < bad.mean() < 1.0
+    assert not trace.stats["accepted"][bad].any()
+    # the first block's gradient is taken at both ends
+    assert np.abs(trace.draws[0, :, 0]).max() <= 0.5 or order == "randomised"
+    assert np.isfinite(trace.draws).all()
+
+
+def test_a_block_that_fails_stops_the_chain():
+    def fail(x):
+        if x[0] > 1.5:
+            raise ValueError("too far")
+        return -0.5 * x @ x, -x
+
+    density = mp.Density.from_blocks([mp.densities.Gaussian([0.0]), mp.Density.from_callable(fail, 1)])
+    with pytest.raises(DensityError, match="too far") as caught:
+        run(density, mp.SplitHMC(0.3, 3), draws=1000, warmup=0, chains=1, seed=1, init=[0.0])
+    assert 0 < caught.value.trace.draws.shape[1] < 1000
 
 
 @pytest.mark.parametrize(
@@ -174,7 +244,7 @@ def test_other_backends_say_that_they_cannot():
         ({"step_size": 0.0}, "step_size"),
         ({"n_steps": 0}, "n_steps"),
         ({"jitter": 1.0}, "jitter"),
-        ({"order": "x"}, "order"),
+        ({"order": "x"}, "order: expected one of 'symmetric', 'randomised', 'full'"),
     ],
 )
 def test_bad_options_are_named(options, message):

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -113,15 +114,90 @@ def test_chains_in_threads_are_the_same_as_one_by_one():
     np.testing.assert_array_equal(one.draws, four.draws)
 
 
-def test_a_memory_map_is_read_in_place(tmp_path):
-    path = tmp_path / "x.npy"
-    np.save(path, X)
-    mapped = np.load(path, mmap_mode="r")
-    net = Sequential(Linear(3, 4), ReLU(), Linear(4, 2), seed=0)
-    p = Posterior(net, mapped, TARGETS["multiclass"])
+@pytest.mark.parametrize("engine", ["tiles", "blas"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_memory_map_is_read_in_place(tmp_path, dtype, engine):
+    """The same bits as from memory, for the whole and for its blocks."""
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((1000, 3)).astype(dtype), rng.integers(0, 2, 1000)
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    net = Sequential(Linear(3, 4), ReLU(), Linear(4, 2), seed=0, dtype=dtype, engine=engine)
+    p, in_memory = (Posterior(net, rows, y, batches=3) for rows in (mapped, x))
     assert np.shares_memory(p._inputs, mapped)
-    theta = np.random.default_rng(1).standard_normal(p.dim)
-    assert p(theta) == Posterior(net, X, TARGETS["multiclass"])(theta)
+    theta = rng.standard_normal(p.dim)
+    assert p(theta) == in_memory(theta)
+    np.testing.assert_array_equal(p.grad(theta), in_memory.grad(theta))
+    for m in range(3):
+        np.testing.assert_array_equal(p._c.block(theta, m)[1], in_memory._c.block(theta, m)[1])
+
+
+@pytest.mark.parametrize("engine", ["tiles", "blas"])
+def test_data_larger_than_memory_are_not_loaded(tmp_path, engine):
+    """What is allocated at any time is less than half of the map's 12.8 MB, which no copy of it is.
+
+    Labels, their float64 copies and the outputs are some 50 bytes a row where the inputs are 256.
+    """
+    n, width = 50_000, 64
+    mapped = np.lib.format.open_memmap(tmp_path / "x.npy", mode="w+", dtype="float32", shape=(n, width))
+    mapped[:] = np.random.default_rng(1).standard_normal((n, width), dtype=np.float32)
+    y = (mapped[:, 0] > 0).astype(int)
+    net = Sequential(Linear(width, 8), ReLU(), Linear(8, 2), seed=0, dtype="float32", engine=engine)
+    tracemalloc.start()
+    try:
+        p = Posterior(net, mapped[:], y, batches=10)
+        kernels = (mp.HMC(1e-4, 1), mp.SplitHMC(1e-4, 1), mp.SplitHMC(1e-4, 1, order="full"))
+        for kernel in kernels:
+            run(p, kernel, draws=1, warmup=0, chains=1, seed=1, init=net.parameters)
+        trace = mp.sample_model(net, mapped, y, kernel=kernels[0], draws=1, warmup=0, chains=1, progress=False)
+        mp.predict_model(net, trace, mapped, y)
+        p.hvp(net.parameters, net.parameters)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < mapped.nbytes / 2
+
+
+def test_large_parts_of_a_map_are_checked(tmp_path):
+    x = np.zeros((9000, 3))
+    x[8500, 1] = np.nan
+    np.save(tmp_path / "x.npy", x)
+    with pytest.raises(InputError, match=r"X: expected finite numbers of float64, got nan at index \(8500, 1\)"):
+        Posterior(Sequential(Linear(3, 2)), np.load(tmp_path / "x.npy", mmap_mode="r"), np.zeros(9000, int))
+
+
+def test_a_gradient_that_is_not_finite_is_a_rejection():
+    """Where the loss is finite; a peer accepted such points."""
+    pytest.importorskip("numba")
+
+    def loss(output, target, gradient):
+        gradient[0] = output[0] - target[0] if abs(output[0]) < 1.0 else np.nan
+        return 0.5 * (output[0] - target[0]) ** 2
+
+    p = Posterior(Sequential(Linear(1, 1, bias=False), seed=0), [[1.0]], [0.2], loss=loss)
+    for kernel in (mp.HMC(0.8, 3), mp.NUTS(step_size=0.8), mp.SplitHMC(0.8, 3)):
+        trace = run(p, kernel, draws=400, warmup=0, chains=1, seed=1, init=[0.1])
+        assert trace.stats["divergent"].any()
+        assert np.abs(trace.draws).max() < 1.0
+
+
+def test_one_gradient_for_each_leapfrog_step():
+    """Value and gradient are kept between draws, also behind a rejection."""
+    trace = run(posterior("binary"), mp.HMC(0.12, 1), draws=50, warmup=0, chains=1, seed=1)
+    assert 0.1 < trace.stats["accepted"].mean() < 1
+    assert set(trace.stats["n_grad"][0]) == {1}
+
+
+def test_what_is_printed_is_short():
+    """A peer printed whole parameter vectors."""
+    net = Sequential(Linear(20, 30), ReLU(), Linear(30, 2), seed=0)
+    p = Posterior(net, np.full((2, 20), 1e200), [0, 1], tau=1e-3)
+    texts = [repr(p), repr(net), repr(run(p, mp.HMC(1e-3, 1), draws=2, warmup=0, chains=1, init=np.zeros(p.dim)))]
+    for call in (lambda x: mp.init(p, x), lambda x: run(p, mp.NUTS(), init=x)):
+        with pytest.raises(InputError) as caught:
+            call(np.full(p.dim, 1e150))
+        texts.append(str(caught.value))
+    assert max(map(len, texts)) < 400
 
 
 def test_overflow_is_a_rejection_that_is_counted():
@@ -146,7 +222,12 @@ def test_overflow_is_a_rejection_that_is_counted():
         ({"tau": 0.0}, InputError, "tau: expected positive"),
         ({"tau": [1.0, 2.0]}, InputError, "tau: expected a number or 4"),
         ({"tau_out": -1.0}, InputError, "tau_out"),
-        ({"batches": 102}, InputError, "batches"),
+        ({"batches": 102}, InputError, "batches: expected at most 4096, and one for each of 101 rows"),
+        (
+            {"batches": 4097, "x": np.zeros((5000, 3)), "y": np.zeros(5000)},
+            InputError,
+            "batches: expected at most 4096",
+        ),
         ({"loss": "huber"}, InputError, "loss"),
         ({"net": "net"}, InputTypeError, "net: expected a Sequential"),
     ],
