@@ -1,4 +1,4 @@
-"""Command line: `python -m micropolis demo` samples five real models, `funnel` Neal's funnel, `info` describes the build."""
+"""Command line: `python -m micropolis demo` samples five real models, `funnel` the funnel, `info` describes it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo = commands.add_parser("demo", help=f"sample five real models, print a table, write {PICTURE} here")
     demo.add_argument("--draws", type=int, default=1000, help="draws per chain, after 1000 of warm-up (1000)")
     demo.add_argument("--seed", type=int, default=0, help="(0)")
-    funnel = commands.add_parser("funnel", help="HMC and Riemannian HMC on a Gaussian and on the funnel, with a picture")
+    funnel = commands.add_parser(
+        "funnel", help="HMC and Riemannian HMC on a Gaussian and on the funnel, with a picture"
+    )
     funnel.add_argument("--draws", type=int, default=5000, help="draws of each sampler (5000)")
     funnel.add_argument("--seed", type=int, default=0, help="(0)")
     commands.add_parser("info", help="print version, build, SIMD level, threads, and which extras are installed")

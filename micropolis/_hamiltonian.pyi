@@ -15,7 +15,6 @@ def kernels() -> dict[str, tuple[int, int, int, int]]: ...
 def leapfrog(
     density: CDensity, step_size: float, n_steps: int, inverse_mass: Array, q: Array, p: Array, logp: Array, grad: Array
 ) -> tuple[int, int]: ...
-
 def riemannian(
     density: CDensity,
     options: NDArray[Any],

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import checks
-from .density import Density
 from .densities.funnel import Funnel
 from .densities.gaussian import Gaussian
+from .density import Density
 from .errors import MissingExtraError, SamplingWarning
 from .hamiltonian.hmc import HMC
 from .hamiltonian.metrics import Hessian, SoftAbs
@@ -66,7 +66,9 @@ def funnel_kernels() -> dict[str, Kernel]:
     }
 
 
-def run(density: Density, kernels: dict[str, Kernel], start: NDArray[np.float64], draws: int, seed: int) -> list[Outcome]:
+def run(
+    density: Density, kernels: dict[str, Kernel], start: NDArray[np.float64], draws: int, seed: int
+) -> list[Outcome]:
     """One chain of every kernel from `start`, each timed."""
     outcomes = []
     for label, kernel in kernels.items():
@@ -114,7 +116,9 @@ def run_funnel(draws: int, seed: int) -> None:
 
     funnel = Funnel(11)
     start = funnel.sample_exact(np.random.default_rng(seed), 1)[0]
-    print(f"\nfunnel of 11 dimensions, SoftAbs alpha 1e6, step 0.15, 25 steps (HMC 0.3093), {draws} draws of one chain:")
+    print(
+        f"\nfunnel of 11 dimensions, SoftAbs alpha 1e6, step 0.15, 25 steps (HMC 0.3093), {draws} draws of one chain:"
+    )
     print(f"v ~ N(0, 3^2); independent draws would give a KL divergence of about {(BINS - 1) / (2 * draws):.4f}\n")
     print(f"{heading} {'mean v':>7} {'sd v':>7} {'KL':>8}")
     outcomes = run(funnel, funnel_kernels(), start, draws, seed)

@@ -87,8 +87,8 @@ def compile_readable(function: Callable[..., Any], compiler: Callable[..., Any])
 def pointer_calls() -> Evaluate:
     """Calls of compiled densities for use inside Numba code, the same functions for every density.
 
-    ``data`` is ``(address of logp_grad, address of user_data, and those of value, hessian and third_product or 0)``; x and grad are contiguous
-    float64 vectors of the density's dimension.
+    ``data`` is ``(address of logp_grad, address of user_data, addresses of value, hessian and third_product or 0)``; x
+    and grad are contiguous float64 vectors of the density's dimension.
     """
     import numba
     from llvmlite import ir
@@ -125,7 +125,9 @@ def pointer_calls() -> Evaluate:
 
         def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
             double, word, byte = ir.DoubleType(), ir.IntType(64), ir.IntType(8).as_pointer()
-            arrays = [context.make_array(signature.args[i])(context, builder, arguments[i]) for i in range(2, 2 + n_arrays)]
+            arrays = [
+                context.make_array(signature.args[i])(context, builder, arguments[i]) for i in range(2, 2 + n_arrays)
+            ]
             function = ir.FunctionType(ir.IntType(32), [word, *[double.as_pointer()] * n_arrays, byte]).as_pointer()
             dim = builder.extract_value(arrays[0].shape, 0)
             pointers = [array.data for array in arrays]

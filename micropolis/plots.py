@@ -133,7 +133,9 @@ def funnel(rows: Sequence[tuple[str, NDArray[Any], NDArray[Any]]], sd: float = 3
             left.plot(side * np.exp(-0.5 * grid), grid, color=REFERENCE, linewidth=1.2)
         left.set_xscale("symlog", linthresh=1.0, linscale=0.6)
         left.set_xlim(-2000.0, 2000.0)
-        left.set_xticks([-1000, -100, -10, -1, 0, 1, 10, 100, 1000], ["-1000", "", "-10", "", "0", "", "10", "", "1000"])
+        left.set_xticks(
+            [-1000, -100, -10, -1, 0, 1, 10, 100, 1000], ["-1000", "", "-10", "", "0", "", "10", "", "1000"]
+        )
         left.set_ylim(grid[0], grid[-1])
         left.set_ylabel("v", fontsize=9)
         left.set_title(title, fontsize=9.5, loc="left", fontweight="bold")

@@ -34,7 +34,9 @@ def test_there_are_examples():
     assert len(EXAMPLES) >= 4
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/densities.md", "docs/sampling.md", "docs/kernels.md", "docs/riemannian.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/densities.md", "docs/sampling.md", "docs/kernels.md", "docs/riemannian.md"]
+)
 def test_the_python_of_a_page_runs(page, tmp_path):
     """All Python blocks of a page, one after another in one process."""
     pytest.importorskip("casadi")

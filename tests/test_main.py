@@ -96,7 +96,11 @@ def test_funnel_prints_both_experiments_and_writes_a_picture(folder, capsys):
     assert main(["funnel", "--draws", "400", "--seed", "1"]) == 0
     printed = capsys.readouterr().out
     cells = [line.split() for line in printed.splitlines()]
-    table = [line for line in cells if line and line[0] in ("HMC", "implicit", "midpoint", "explicit", "explicit_uncorrected")]
+    table = [
+        line
+        for line in cells
+        if line and line[0] in ("HMC", "implicit", "midpoint", "explicit", "explicit_uncorrected")
+    ]
     gaussian, funnel = table[:5], table[5:]
     for label, *_, x, y, z in gaussian:
         expected = 0.458 if label == "explicit_uncorrected" else 0.5

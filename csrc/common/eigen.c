@@ -147,9 +147,9 @@ MP_INLINE int solve(size_t dim, size_t stride, double *a, double *values, double
 
 static MP_CLONES int inlined(size_t dim, double *a, double *values, double *vectors, double *work) {
   switch (mp_padded(dim)) { /* loops along a row unroll */
-    case 8: return solve(dim, 8, a, values, vectors, work);
-    case 16: return solve(dim, 16, a, values, vectors, work);
-    default: return solve(dim, mp_padded(dim), a, values, vectors, work);
+  case 8: return solve(dim, 8, a, values, vectors, work);
+  case 16: return solve(dim, 16, a, values, vectors, work);
+  default: return solve(dim, mp_padded(dim), a, values, vectors, work);
   }
 }
 
@@ -162,4 +162,16 @@ int mp_eigen(size_t dim, double *a, double *values, double *vectors, double *wor
   if (info != 0) return 1;
   memcpy(vectors, a, dim * stride * sizeof(double));
   return 0;
+}
+
+static int holders, threads_before;
+
+void mp_eigen_hold(void *get, void *set) {
+  if (!set || __atomic_fetch_add(&holders, 1, __ATOMIC_SEQ_CST) != 0) return;
+  threads_before = ((int (*)(void))get)();
+  ((void (*)(int))set)(1);
+}
+
+void mp_eigen_let_go(void *set) {
+  if (set && __atomic_sub_fetch(&holders, 1, __ATOMIC_SEQ_CST) == 0) ((void (*)(int))set)(threads_before);
 }

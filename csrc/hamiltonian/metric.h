@@ -19,11 +19,11 @@ typedef struct mp_point {
   double *q, *grad; /* of log density */
   double *base;
   double *values; /* eigenvalues of the Hessian of U */
-  double *scale;  /* SoftAbs: s; diagonal metrics: G_ii; dense ones: 1 */
-  double *rows;   /* V with G^-1 = V' diag(1 / scale) V: eigenvectors, or the inverse Cholesky factor; GRADIENT_SQUARE:
+  double *scale; /* SoftAbs: s; diagonal metrics: G_ii; dense ones: 1 */
+  double *rows; /* V with G^-1 = V' diag(1 / scale) V: eigenvectors, or the inverse Cholesky factor; GRADIENT_SQUARE:
                      the Hessian */
   double *slopes; /* SoftAbs: divided differences J */
-  double *third;  /* third derivatives by differences, where the density has none */
+  double *third; /* third derivatives by differences, where the density has none */
   double logp;
 } mp_point;
 
@@ -40,7 +40,8 @@ typedef struct mp_geometry {
 size_t mp_geometry_work_size(size_t dim);
 size_t mp_point_size(size_t dim);
 /* Lay both out in `work`; the return value is what is behind them. */
-double *mp_geometry_place(mp_geometry *g, const mp_riemannian_options *options, const mp_density *density, double *work);
+double *mp_geometry_place(mp_geometry *g, const mp_riemannian_options *options, const mp_density *density,
+                          double *work);
 double *mp_point_place(mp_point *point, size_t dim, double *work);
 
 /* The metric at point->q: enough for mp_geometry_velocity, _log_det and _momentum. An mp_status. */

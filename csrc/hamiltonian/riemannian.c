@@ -12,8 +12,8 @@ size_t mp_riemannian_work_size(const void *options, size_t dim) {
   return mp_trajectory_work_size(dim);
 }
 
-int mp_riemannian_step(const void *options_, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
-                  mp_info *info_) {
+static int draw(const void *options_, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
+                mp_info *info_) {
   const mp_riemannian_options *options = options_;
   mp_riemannian_info *info = (mp_riemannian_info *)info_;
   size_t dim = density->dim;
@@ -51,14 +51,24 @@ int mp_riemannian_step(const void *options_, const mp_density *density, bitgen_t
     memcpy(grad, t.at->grad, dim * sizeof *x);
     *logp = t.at->logp;
   }
-  *info = (mp_riemannian_info){{*logp, accept_prob, (int32_t)t.g.n_grad, (uint8_t)accepted, status != MP_OK, (int16_t)status},
-                          accepted ? energy : energy_start,
-                          error,
-                          eps,
-                          step,
-                          t.iterations,
-                          t.g.n_metric,
-                          status == MP_NOT_CONVERGED,
-                          status == MP_NON_REVERSIBLE};
+  *info = (mp_riemannian_info){
+      {*logp, accept_prob, (int32_t)t.g.n_grad, (uint8_t)accepted, status != MP_OK, (int16_t)status},
+      accepted ? energy : energy_start,
+      error,
+      eps,
+      step,
+      t.iterations,
+      t.g.n_metric,
+      status == MP_NOT_CONVERGED,
+      status == MP_NON_REVERSIBLE};
   return status < 0 ? status : MP_OK;
+}
+
+int mp_riemannian_step(const void *options, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
+                       mp_info *info) {
+  const mp_riemannian_options *o = options;
+  mp_eigen_hold(o->get_threads, o->set_threads);
+  int status = draw(options, density, rng, state, work, info);
+  mp_eigen_let_go(o->set_threads);
+  return status;
 }

@@ -34,23 +34,25 @@ typedef struct mp_riemannian_options {
   double binding;        /* omega of MP_EXPLICIT_UNCORRECTED */
   int64_t kind;          /* mp_riemannian_metric */
   double parameter;      /* alpha of SoftAbs, ridge of the squared gradient */
-  double metric_jitter;  /* a diagonal drawn from U(0, metric_jitter) once per trajectory is added to SoftAbs' Hessian */
+  double metric_jitter; /* a diagonal drawn from U(0, metric_jitter) once per trajectory is added to SoftAbs' Hessian */
   /* MP_USER_METRIC: G[dim * dim], and sum_ij m_ij dG_ij/dq_k; the second argument of both is q */
   mp_hessian_fn user_metric;
   mp_third_product_fn user_contraction;
   void *user_data;
   void *lapack; /* dsyevd for more than MP_EIGEN_INLINED dimensions; NULL: the inlined solver */
+  /* int (void) and void (int), may be NULL: its threads, of which it gets one while a step runs */
+  void *get_threads, *set_threads;
   int64_t max_depth; /* of mp_riemannian_nuts, which looks neither at n_steps nor at jitter */
 } mp_riemannian_options;
 
 typedef struct mp_riemannian_info {
   mp_info head;
-  double energy;       /* Hamiltonian at the new state, with the momentum the trajectory ended or began with */
+  double energy; /* Hamiltonian at the new state, with the momentum the trajectory ended or began with */
   double energy_error; /* H(end) - H(start) */
   double step_size;
-  int64_t n_steps;                /* integrator steps made */
+  int64_t n_steps; /* integrator steps made */
   int64_t fixed_point_iterations; /* residuals looked at in implicit equations */
-  int64_t n_metric;               /* evaluations of the metric: for SoftAbs as many Hessians and eigen-decompositions */
+  int64_t n_metric; /* evaluations of the metric: for SoftAbs as many Hessians and eigen-decompositions */
   uint8_t not_converged, non_reversible;
 } mp_riemannian_info;
 

@@ -6,8 +6,8 @@
 size_t mp_trajectory_work_size(size_t dim) {
   size_t stride = mp_padded(dim);
   /* vectors; two solvers: a square of two vectors' length and four of these; two histories of three */
-  return mp_geometry_work_size(dim) + 2 * mp_point_size(dim) + 15 * stride +
-         (4 * dim * stride + 8 * stride) + (dim * stride + 4 * stride) + 9 * stride;
+  return mp_geometry_work_size(dim) + 2 * mp_point_size(dim) + 15 * stride + (4 * dim * stride + 8 * stride) +
+         (dim * stride + 4 * stride) + 9 * stride;
 }
 
 static double *place_solver(mp_solver *s, size_t dim, size_t parts, double start, double *work) {
@@ -33,7 +33,7 @@ void mp_trajectory_place(mp_trajectory *t, const mp_riemannian_options *options,
   work = mp_point_place(&t->points[1], dim, work);
   t->at = &t->points[0];
   t->trial = &t->points[1];
-  double **vectors[] = {&t->q,     &t->p,      &t->q_first, &t->p_first, &t->q_copy, &t->p_copy, &t->q_from,
+  double **vectors[] = {&t->q,      &t->p,      &t->q_first, &t->p_first, &t->q_copy, &t->p_copy, &t->q_from,
                         &t->p_from, &t->q_back, &t->p_back,  &t->v,       &t->v_end,  &t->force};
   for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++, work += stride) *vectors[i] = work;
   t->half = work;
@@ -111,8 +111,7 @@ static MP_CLONES int implicit_leapfrog(mp_trajectory *t, double eps) {
     int code = mp_geometry_force(&t->g, t->at, p_half, t->v, t->force);
     if (code) return code_status(code);
     for (size_t i = 0; i < stride; i += MP_LANES)
-      mp_store8(t->solver.residual + i,
-                (mp_load8(p_half + i) - mp_load8(t->p + i)) + half * mp_load8(t->force + i));
+      mp_store8(t->solver.residual + i, (mp_load8(p_half + i) - mp_load8(t->p + i)) + half * mp_load8(t->force + i));
     status = iterate(t, &t->solver, iteration, p_half, &done);
     if (status != MP_OK) return status;
   }
@@ -126,16 +125,15 @@ static MP_CLONES int implicit_leapfrog(mp_trajectory *t, double eps) {
   double *q_new = t->trial->q;
   mp_history_guess(&t->history_q, difference);
   for (size_t i = 0; i < stride; i += MP_LANES)
-    mp_store8(q_new + i,
-              (mp_load8(t->q + i) + eps * mp_load8(t->v + i)) + half * mp_load8(difference + i));
+    mp_store8(q_new + i, (mp_load8(t->q + i) + eps * mp_load8(t->v + i)) + half * mp_load8(difference + i));
   t->solver_q.moved = done = 0;
   for (int64_t iteration = 0; !done; iteration++) {
     status = mp_geometry_metric(&t->g, t->trial);
     if (status != MP_OK) return status;
     mp_geometry_velocity(&t->g, t->trial, p_half, t->v_end);
     for (size_t i = 0; i < stride; i += MP_LANES)
-      mp_store8(t->solver_q.residual + i, (mp_load8(q_new + i) - mp_load8(t->q + i)) -
-                                              half * (mp_load8(t->v + i) + mp_load8(t->v_end + i)));
+      mp_store8(t->solver_q.residual + i,
+                (mp_load8(q_new + i) - mp_load8(t->q + i)) - half * (mp_load8(t->v + i) + mp_load8(t->v_end + i)));
     status = iterate(t, &t->solver_q, iteration, q_new, &done);
     if (status != MP_OK) return status;
   }
@@ -269,10 +267,10 @@ static int explicit_bound(mp_trajectory *t, double eps) {
 
 static int one_way(mp_trajectory *t, double eps) {
   switch (t->options->integrator) {
-    case MP_IMPLICIT: return implicit_leapfrog(t, eps);
-    case MP_MIDPOINT: return implicit_midpoint(t, eps);
-    case MP_EXPLICIT: return explicit_projected(t, eps);
-    default: return explicit_bound(t, eps);
+  case MP_IMPLICIT: return implicit_leapfrog(t, eps);
+  case MP_MIDPOINT: return implicit_midpoint(t, eps);
+  case MP_EXPLICIT: return explicit_projected(t, eps);
+  default: return explicit_bound(t, eps);
   }
 }
 
@@ -324,10 +322,12 @@ int mp_trajectory_run(const mp_riemannian_options *options, const mp_density *de
   set(dim, q, t.q);
   set(dim, p, t.p);
   *energy = NAN;
+  mp_eigen_hold(options->get_threads, options->set_threads);
   int status = mp_trajectory_start(&t, 0);
   for (int64_t step = 0; step < n_steps && status == MP_OK; step++) status = mp_trajectory_step(&t, eps);
   if (status == MP_OK) status = mp_trajectory_energy(&t, energy);
   if (status == MP_OK) status = code_status(mp_geometry_force(&t.g, t.at, t.p, t.v, t.force));
+  mp_eigen_let_go(options->set_threads);
   if (status != MP_OK)
     for (size_t i = 0; i < dim; i++) t.force[i] = NAN;
   set(dim, t.q, q);

@@ -54,8 +54,8 @@ MP_INLINE void mp_solver_move(mp_solver *s, double *x) {
     for (size_t i = 0; i < length; i++) largest = fabs(s->difference[i]) > largest ? fabs(s->difference[i]) : largest;
     for (size_t part = 0; part < parts; part++)
       for (size_t i = 0; i < dim; i++)
-        s->product[part * stride + i] =
-            mp_rows_dot(stride, parts, s->inverse + (part * dim + i) * length, s->difference);
+        s->product[part * stride + i] = mp_rows_dot(stride, parts, s->inverse + (part * dim + i) * length,
+                                                    s->difference);
     double along = mp_rows_dot(stride, parts, s->change, s->product);
     double square = mp_rows_dot(stride, parts, s->change, s->change);
     if (largest > MP_SMALLEST_LESSON && fabs(along) > 0.05 * square) {

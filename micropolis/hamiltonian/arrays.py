@@ -91,9 +91,7 @@ def implicit_leapfrog(
     >>> q.shape, energy.shape
     ((5, 3), (5,))
     """
-    return _integrate(
-        density, q, p, step_size, n_steps, metric, "implicit", fixed_point_tol, fixed_point_max_iter
-    )
+    return _integrate(density, q, p, step_size, n_steps, metric, "implicit", fixed_point_tol, fixed_point_max_iter)
 
 
 def implicit_midpoint(
@@ -101,9 +99,7 @@ def implicit_midpoint(
     fixed_point_tol: float = 1e-9, fixed_point_max_iter: int = 100,
 ) -> tuple[Array, Array, Any]:  # fmt: skip
     """`n_steps` implicit midpoint steps under a position-dependent metric; arguments as in `implicit_leapfrog`."""
-    return _integrate(
-        density, q, p, step_size, n_steps, metric, "midpoint", fixed_point_tol, fixed_point_max_iter
-    )
+    return _integrate(density, q, p, step_size, n_steps, metric, "midpoint", fixed_point_tol, fixed_point_max_iter)
 
 
 def explicit_leapfrog(

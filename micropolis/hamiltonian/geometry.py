@@ -104,7 +104,7 @@ def make_geometry(jit: Callable[..., Any], density: Evaluate) -> Geometry:
 
     @jit
     def combine(rows, w, out):  # type: ignore[no-untyped-def]
-        """out = sum_m w_m rows[m]"""
+        """Sum of w_m rows[m], into out."""
         for i in range(out.size):
             total = 0.0
             for m in range(out.size):
@@ -113,7 +113,7 @@ def make_geometry(jit: Callable[..., Any], density: Evaluate) -> Geometry:
 
     @jit
     def sandwich(rows, m, half, out):  # type: ignore[no-untyped-def]
-        """out = rows' m rows"""
+        """The product rows' m rows, into out."""
         n = rows.shape[1]
         for i in range(n):
             combine(rows, m[i], half[i])
@@ -140,11 +140,11 @@ def make_geometry(jit: Callable[..., Any], density: Evaluate) -> Geometry:
 
     @jit
     def contract(data, point, m, product):  # type: ignore[no-untyped-def]
-        """product_k = sum_ij m_ij d3 log p / dq_i dq_j dq_k"""
+        """Fill product_k = sum_ij m_ij d3 log p / dq_i dq_j dq_k."""
         contract_third(point[POINT_HEAD + 2 * point.shape[1] :], m, product)
         return 0
 
-    if density.third_product is not None:
+    if density.third_product is not None and density.available is not None:
         third_product, available, by_differences = density.third_product, density.available, contract
 
         @jit
@@ -183,10 +183,10 @@ def make_geometry(jit: Callable[..., Any], density: Evaluate) -> Geometry:
 
     @jit
     def finite(x):  # type: ignore[no-untyped-def]
+        all_of_them = True
         for i in range(x.size):
-            if not math.isfinite(x[i]):
-                return False
-        return True
+            all_of_them = all_of_them and math.isfinite(x[i])
+        return all_of_them
 
     @jit
     def evaluate(data, g, point):  # type: ignore[no-untyped-def]
@@ -254,9 +254,7 @@ def make_geometry(jit: Callable[..., Any], density: Evaluate) -> Geometry:
                 point[BASE, i] = product[i] - point[GRADIENT, i]
             return OK if finite(point[BASE]) else NON_FINITE
         if not has_third(data):
-            code = third(
-                point[Q], point[GRADIENT], point[POINT_HEAD + 2 * n :], data, difference_scratch(g), g[N_GRAD]
-            )
+            code = third(point[Q], point[GRADIENT], point[POINT_HEAD + 2 * n :], data, difference_scratch(g), g[N_GRAD])
             if code != 0:
                 return status_of(code)
         if kind == HESSIAN_DIAGONAL:
@@ -310,7 +308,7 @@ def make_geometry(jit: Callable[..., Any], density: Evaluate) -> Geometry:
     @jit
     def velocity(options, g, point, p, v):  # type: ignore[no-untyped-def]
         rows, scale, w, kind = rows_of(point), point[SCALE], g[COMPONENTS], options.kind
-        if kind == HESSIAN_DIAGONAL or kind == GRADIENT_SQUARE:
+        if kind in (HESSIAN_DIAGONAL, GRADIENT_SQUARE):
             for i in range(p.size):
                 v[i] = p[i] / scale[i]
             return

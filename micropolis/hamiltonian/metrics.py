@@ -69,9 +69,12 @@ class Metric(abc.ABC):
     """Base of the metrics; each is a frozen record of its options."""
 
     kind: ClassVar[int]
-    parameter: ClassVar[float] | float = 0.0
-    jitter: ClassVar[float] | float = 0.0
     derivatives: ClassVar[tuple[str, ...]] = ("hessian", "third_product")
+
+    @property
+    def parameter(self) -> float:
+        """The number that the compiled metric takes: alpha, or the ridge."""
+        return 0.0
 
     @abc.abstractmethod
     def at(self, density: Density, q: ArrayLike) -> MetricAt:
@@ -100,15 +103,13 @@ def _point(density: Density, q: ArrayLike) -> Array:
     return point
 
 
-def _from_matrix(
-    g: Array, grad: Array, contract: Callable[[Array], Array], name: str
-) -> MetricAt:
+def _from_matrix(g: Array, grad: Array, contract: Callable[[Array], Array], name: str) -> MetricAt:
     """A dense metric whose derivative `contract` gives."""
     try:
-        root = np.linalg.cholesky(g)
+        root = np.linalg.cholesky(g).astype(np.float64)
     except np.linalg.LinAlgError:
         raise InputError(f"q: {name} is not positive definite there") from None
-    inverse = np.linalg.inv(g)
+    inverse = np.linalg.inv(g).astype(np.float64)
     log_det = 2.0 * float(np.sum(np.log(np.diag(root))))
     return MetricAt(g, inverse, root, log_det, grad, lambda v: 0.5 * (inverse - np.outer(v, v)), contract)
 
@@ -117,9 +118,7 @@ def _from_diagonal(diagonal: Array, grad: Array, w: Callable[[Array], Array], co
     if not np.all(diagonal > 0.0):
         raise InputError(f"q: {name} is not positive definite there")
     log_det = float(np.sum(np.log(diagonal)))
-    return MetricAt(
-        np.diag(diagonal), np.diag(1.0 / diagonal), np.diag(np.sqrt(diagonal)), log_det, grad, w, contract
-    )
+    return MetricAt(np.diag(diagonal), np.diag(1.0 / diagonal), np.diag(np.sqrt(diagonal)), log_det, grad, w, contract)
 
 
 def _third(density: Density, q: Array) -> Callable[[Array], Array]:
@@ -165,16 +164,19 @@ class SoftAbs(Metric):
         object.__setattr__(self, "jitter", jitter)
 
     @property
-    def parameter(self) -> float:  # type: ignore[override]
+    def parameter(self) -> float:
         return self.alpha
 
     def at(self, density: Density, q: ArrayLike) -> MetricAt:
         q = _point(density, q)
-        softabs, slope = make_softabs(_identity)
+        softabs, slope = make_softabs(lambda function: function)
         values, vectors = np.linalg.eigh(-density.hessian(q))
         s = np.array([softabs(self.alpha, value) for value in values])
         slopes = np.array(
-            [[slope(self.alpha, a, b, c, d) for b, d in zip(values, s, strict=True)] for a, c in zip(values, s, strict=True)]
+            [
+                [slope(self.alpha, a, b, c, d) for b, d in zip(values, s, strict=True)]
+                for a, c in zip(values, s, strict=True)
+            ]
         )
 
         def w(v: Array) -> Array:
@@ -257,7 +259,7 @@ class GradientSquare(Metric):
         object.__setattr__(self, "ridge", checks.real("ridge", self.ridge, above=0.0))
 
     @property
-    def parameter(self) -> float:  # type: ignore[override]
+    def parameter(self) -> float:
         return self.ridge
 
     def at(self, density: Density, q: ArrayLike) -> MetricAt:
@@ -339,7 +341,9 @@ class LostMetric(Metric):
     derivatives: ClassVar[tuple[str, ...]] = ()
 
     def addresses(self) -> tuple[int, int, int]:
-        raise InputError("metric: a file keeps no functions; a run with a metric of the user's is resumed from memory only")
+        raise InputError(
+            "metric: a file keeps no functions; a run with a metric of the user's is resumed from memory only"
+        )
 
     def at(self, density: Density, q: ArrayLike) -> MetricAt:
         raise InputError("metric: a file keeps no functions")
@@ -348,16 +352,12 @@ class LostMetric(Metric):
         return {"metric": "UserMetric"}
 
 
-def _identity(function: Any) -> Any:
-    return function
-
-
 @functools.lru_cache(maxsize=32)
 def _compile(function: Callable[..., Any], is_metric: bool) -> Any:
     """The cfunc of a user's function; an exception in it rejects the point."""
     numba = checks.extra("numba", "numba", "UserMetric")
     types = numba.types
-    source = function if numba.extending.is_jitted(function) else numba.njit(error_model="numpy")(function)
+    source: Any = function if numba.extending.is_jitted(function) else numba.njit(error_model="numpy")(function)
     pointer = types.CPointer(types.float64)
     vector, square = types.Array(types.float64, 1, "C"), types.Array(types.float64, 2, "C")
     try:

@@ -14,33 +14,33 @@ from .geometry import (
     AGE,
     AGE_Q,
     FRESH,
-    GEOMETRY_HEAD,
     ITERATIONS,
-    POINT_HEAD,
     VALUE,
     Q,
     code_status,
-    geometry_rows,
     make_geometry,
-    point_rows,
 )
 from .solver import DONE, LOST, make_solver
+from .work import (
+    FORCE,
+    HALF,
+    KICK,
+    MOMENTUM,
+    P_BACK,
+    P_COPY,
+    P_FIRST,
+    P_FROM,
+    POSITION,
+    Q_BACK,
+    Q_COPY,
+    Q_FIRST,
+    Q_FROM,
+    V_END,
+    V,
+    make_areas,
+)  # fmt: skip
 
 IMPLICIT, MIDPOINT, EXPLICIT = 0, 1, 2
-
-# Rows of vectors at the head of the work area: where the trajectory is, the copies of the explicit integrators, the
-# ends of a step that is taken back, velocities, force, and two rows of unknowns.
-(
-    POSITION, MOMENTUM, Q_FIRST, P_FIRST, Q_COPY, P_COPY, Q_FROM, P_FROM, Q_BACK, P_BACK, V, V_END, FORCE,
-    HALF, KICK, HEAD,
-) = range(16)  # fmt: skip
-SOLVER_PAIR = 4 * 2 + 6  # residual, change, difference, product and a history of three, of two vectors each
-SOLVER_SINGLE = 4 + 3
-
-
-def work_rows(n: int) -> int:
-    """Rows of the work area in n dimensions: vectors, geometry, three points, and the solvers of two and one vectors."""
-    return HEAD + geometry_rows(n) + 3 * point_rows(n) + 4 * n + SOLVER_PAIR + n + SOLVER_SINGLE
 
 
 class Integrators(NamedTuple):
@@ -58,7 +58,7 @@ class Integrators(NamedTuple):
 def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
     """The functions under the compiler `jit`."""
     algebra, geometry, solver = make_linalg(jit), make_geometry(jit, density), make_solver(jit)
-    copy, dot, status_of = algebra.copy, algebra.dot, code_status(jit)
+    copy, dot, status_of, areas = algebra.copy, algebra.dot, code_status(jit), make_areas(jit)
     metric, base, velocity, force = geometry.metric, geometry.base, geometry.velocity, geometry.force
     log_det = geometry.log_det
     reset, look, move, guess, push = solver.reset, solver.look, solver.move, solver.guess, solver.push
@@ -66,32 +66,6 @@ def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
     @jit
     def two(options):  # type: ignore[no-untyped-def]
         return options.integrator == MIDPOINT or options.integrator == EXPLICIT
-
-    @jit
-    def cut(work, first, parts):  # type: ignore[no-untyped-def]
-        """(inverse, residual, change, difference, product), history"""
-        n = work.shape[1]
-        after = first + n * parts * parts
-        return (
-            work[first:after], work[after : after + parts], work[after + parts : after + 2 * parts],
-            work[after + 2 * parts : after + 3 * parts], work[after + 3 * parts : after + 4 * parts],
-            work[after + 4 * parts : after + 7 * parts],
-        )  # fmt: skip
-
-    @jit
-    def areas(work, pair):  # type: ignore[no-untyped-def]
-        n = work.shape[1]
-        pairs = n * (n + 1) // 2
-        point = POINT_HEAD + 2 * n + pairs
-        g = HEAD
-        at = g + (GEOMETRY_HEAD + 4 * n + 7)
-        s = at + 3 * point
-        first = cut(work, s, 2 if pair else 1)
-        second = cut(work, s + 4 * n + SOLVER_PAIR, 1)
-        return (
-            work[:HEAD], work[g:at], work[at : at + point], work[at + point : at + 2 * point],
-            work[at + 2 * point : s],
-        ) + first + second  # fmt: skip
 
     # t: 0 vectors, 1 g, 2 at, 3 trial, 4 saved, 5..9 solver, 10 history, 11..15 solver for q, 16 its history
     @jit
@@ -155,7 +129,7 @@ def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
 
     @jit
     def solve_half_kick(options, data, t, half):  # type: ignore[no-untyped-def]
-        """p_h = p - eps/2 H_q(q, p_h)"""
+        """Solve p_h = p - eps/2 H_q(q, p_h)."""
         vectors, g, at, s, history = t[0], t[1], t[2], solver_of(t), t[10]
         p, p_half, kick, residual = vectors[MOMENTUM], vectors[HALF], vectors[KICK], t[6]
         n, unknown = p.size, vectors[HALF : HALF + 1]
@@ -374,7 +348,7 @@ def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
 
     @jit
     def agree(x, y, tolerance):  # type: ignore[no-untyped-def]
-        """max |x - y| within tolerance, relative to max(1, max |x|)"""
+        """Whether max |x - y| is within the tolerance, relative to max(1, max |x|)."""
         size, gap = 1.0, 0.0
         for i in range(x.size):
             size = max(abs(x[i]), size)

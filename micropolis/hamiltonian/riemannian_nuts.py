@@ -35,7 +35,8 @@ from ..protocol import (
 from .geometry import GRADIENT, ITERATIONS, JITTER, N_GRAD, N_METRIC, VALUE, Q, make_geometry
 from .metrics import USER_METRIC, Metric, SoftAbs, from_tree
 from .riemannian import RMHMC, check_integrator, fill_integrator
-from .riemannian_integrators import MOMENTUM, POSITION, V_END, V, make_integrators, work_rows
+from .riemannian_integrators import make_integrators
+from .work import MOMENTUM, POSITION, V_END, V, work_rows
 
 # Vectors of a subtree in the order of integration; those of its first point, its last one, and the sum of momenta.
 FIRST_P, FIRST_V, LAST_P, LAST_V, TOTAL, N_SUBTREE = range(6)

@@ -44,8 +44,6 @@ def make_softabs(jit: Callable[..., Any]) -> tuple[Any, Any]:
         if smaller < 0.04 or (larger > 20.0 and abs(gap) > 1.0):
             return (softabs_l - softabs_k) / (l - k)
         ratio = 1.0 if gap == 0.0 else math.sinh(gap) / gap
-        return 0.5 * (1.0 / math.tanh(x) + 1.0 / math.tanh(y)) - 0.5 * (x + y) * (
-            ratio / (math.sinh(x) * math.sinh(y))
-        )
+        return 0.5 * (1.0 / math.tanh(x) + 1.0 / math.tanh(y)) - 0.5 * (x + y) * (ratio / (math.sinh(x) * math.sinh(y)))
 
     return softabs, slope
