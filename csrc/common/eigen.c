@@ -163,3 +163,15 @@ int mp_eigen(size_t dim, double *a, double *values, double *vectors, double *wor
   memcpy(vectors, a, dim * stride * sizeof(double));
   return 0;
 }
+
+static int holders, threads_before;
+
+void mp_eigen_hold(void *get, void *set) {
+  if (!set || __atomic_fetch_add(&holders, 1, __ATOMIC_SEQ_CST) != 0) return;
+  threads_before = ((int (*)(void))get)();
+  ((void (*)(int))set)(1);
+}
+
+void mp_eigen_let_go(void *set) {
+  if (set && __atomic_sub_fetch(&holders, 1, __ATOMIC_SEQ_CST) == 0) ((void (*)(int))set)(threads_before);
+}

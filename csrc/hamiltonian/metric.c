@@ -48,25 +48,55 @@ MP_INLINE void combine(size_t dim, size_t stride, const double *rows, const doub
   }
 }
 
-/* out[dim * dim] = rows' m rows, `half` scratch; a row's padding is overwritten by the next row, the last has room. */
-MP_INLINE void sandwich(size_t dim, size_t stride, const double *rows, const double *m, double *half, double *out) {
-  for (size_t i = 0; i < dim; i++) combine(dim, stride, rows, m + i * stride, half + i * stride);
-  for (size_t i = 0; i < dim; i++)
-    for (size_t k = 0; k < stride; k += MP_LANES) {
-      mp_v8 sum = {0};
-      for (size_t j = 0; j < dim; j++) sum += rows[j * stride + i] * mp_load8(half + j * stride + k);
-      mp_store8(out + i * dim + k, sum);
+/* N_ROWS x N_VECTORS vectors of out = sum_j a_ij b_j in registers; every element is summed in the order of j. */
+#define MP_TILE(N_ROWS, N_VECTORS)                                                                                  \
+  do {                                                                                                              \
+    mp_v8 sum[N_ROWS][N_VECTORS] = {{{0}}};                                                                         \
+    for (size_t j = 0; j < dim; j++)                                                                                \
+      for (int v = 0; v < N_VECTORS; v++) {                                                                         \
+        mp_v8 x = mp_load8(b + j * stride + k + (size_t)v * MP_LANES);                                              \
+        for (int r = 0; r < N_ROWS; r++) sum[r][v] += a[(i + (size_t)r) * along + j * across] * x;                  \
+      }                                                                                                             \
+    for (int r = 0; r < N_ROWS; r++)                                                                                \
+      for (int v = 0; v < N_VECTORS; v++) mp_store8(to + (size_t)r * stride + k + (size_t)v * MP_LANES, sum[r][v]); \
+  } while (0)
+
+/* out = A b for rows b[dim][stride] and a_ij = a[i * along + j * across] */
+MP_INLINE void multiply(size_t dim, size_t stride, const double *a, size_t along, size_t across, const double *b,
+                        double *out) {
+  for (size_t i = 0; i < dim;) {
+    size_t n_rows = dim - i >= 4 ? 4 : 1, k = 0;
+    double *to = out + i * stride;
+    if (n_rows == 4) {
+      for (; k + 2 * MP_LANES <= stride; k += 2 * MP_LANES) MP_TILE(4, 2);
+      for (; k < stride; k += MP_LANES) MP_TILE(4, 1);
+    } else {
+      for (; k < stride; k += MP_LANES) MP_TILE(1, 1);
     }
+    i += n_rows;
+  }
 }
 
-/* out[dim * dim] = rows' diag(w) rows */
-MP_INLINE void diagonal_sandwich(size_t dim, size_t stride, const double *rows, const double *w, double *out) {
-  for (size_t i = 0; i < dim; i++)
-    for (size_t k = 0; k < stride; k += MP_LANES) {
-      mp_v8 sum = {0};
-      for (size_t j = 0; j < dim; j++) sum += (w[j] * rows[j * stride + i]) * mp_load8(rows + j * stride + k);
-      mp_store8(out + i * dim + k, sum);
-    }
+/* out[dim * dim] = padded[dim][stride] */
+MP_INLINE void compact(size_t dim, size_t stride, const double *padded, double *out) {
+  for (size_t i = 0; i < dim; i++) /* the next row overwrites what comes behind this one; the last has room */
+    for (size_t k = 0; k < stride; k += MP_LANES) mp_store8(out + i * dim + k, mp_load8(padded + i * stride + k));
+}
+
+/* g->plain = rows' m rows */
+MP_INLINE void sandwich(mp_geometry *g, const double *rows, const double *m) {
+  multiply(g->dim, g->stride, m, g->stride, 1, rows, g->b);
+  multiply(g->dim, g->stride, rows, 1, g->stride, g->b, g->c);
+  compact(g->dim, g->stride, g->c, g->plain);
+}
+
+/* g->plain = rows' diag(w) rows */
+MP_INLINE void diagonal_sandwich(mp_geometry *g, const double *rows, const double *w) {
+  for (size_t j = 0; j < g->dim; j++)
+    for (size_t k = 0; k < g->stride; k += MP_LANES)
+      mp_store8(g->a + j * g->stride + k, w[j] * mp_load8(rows + j * g->stride + k));
+  multiply(g->dim, g->stride, g->a, 1, g->stride, rows, g->c);
+  compact(g->dim, g->stride, g->c, g->plain);
 }
 
 static int status_of(int code) {
@@ -200,7 +230,7 @@ MP_CLONES int mp_geometry_base(mp_geometry *g, mp_point *point, int known) {
               o->parameter, point->values[i], point->values[j], point->scale[i], point->scale[j]);
       for (size_t i = 0; i < dim; i++) w[i] = 0.5 * (slopes[i * stride + i] / point->scale[i]);
     }
-    diagonal_sandwich(dim, stride, point->rows, w, g->plain);
+    diagonal_sandwich(g, point->rows, w);
   }
   code = contract(g, point, g->plain, g->v);
   if (code) return status_of(code);
@@ -265,7 +295,7 @@ MP_CLONES int mp_geometry_force(mp_geometry *g, const mp_point *point, const dou
       for (size_t j = 0; j < stride; j += MP_LANES)
         mp_store8(g->a + i * stride + j,
                   (0.5 * g->w[i]) * (mp_load8(point->slopes + i * stride + j) * mp_load8(g->w + j)));
-    sandwich(dim, stride, point->rows, g->a, g->b, g->plain);
+    sandwich(g, point->rows, g->a);
   } else if (kind == MP_HESSIAN_DIAGONAL) {
     for (size_t i = 0; i < dim * dim; i++) g->plain[i] = 0.0;
     for (size_t i = 0; i < dim; i++) g->plain[i * dim + i] = (0.5 * v[i]) * v[i];

@@ -12,8 +12,8 @@ size_t mp_riemannian_work_size(const void *options, size_t dim) {
   return mp_trajectory_work_size(dim);
 }
 
-int mp_riemannian_step(const void *options_, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
-                       mp_info *info_) {
+static int draw(const void *options_, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
+                mp_info *info_) {
   const mp_riemannian_options *options = options_;
   mp_riemannian_info *info = (mp_riemannian_info *)info_;
   size_t dim = density->dim;
@@ -62,4 +62,13 @@ int mp_riemannian_step(const void *options_, const mp_density *density, bitgen_t
       status == MP_NOT_CONVERGED,
       status == MP_NON_REVERSIBLE};
   return status < 0 ? status : MP_OK;
+}
+
+int mp_riemannian_step(const void *options, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
+                       mp_info *info) {
+  const mp_riemannian_options *o = options;
+  mp_eigen_hold(o->get_threads, o->set_threads);
+  int status = draw(options, density, rng, state, work, info);
+  mp_eigen_let_go(o->set_threads);
+  return status;
 }

@@ -61,8 +61,8 @@ static void reverse(size_t s, double *tree) {
   }
 }
 
-int mp_riemannian_nuts_step(const void *options_, const mp_density *density, bitgen_t *rng, mp_state *state,
-                            double *work, mp_info *info_) {
+static int draw(const void *options_, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
+                mp_info *info_) {
   const mp_riemannian_options *options = options_;
   mp_riemannian_nuts_info *info = (mp_riemannian_nuts_info *)info_;
   size_t dim = density->dim, s = mp_padded(dim), bytes = s * sizeof(double);
@@ -181,4 +181,13 @@ int mp_riemannian_nuts_step(const void *options_, const mp_density *density, bit
       status == MP_NOT_CONVERGED,
       status == MP_NON_REVERSIBLE};
   return MP_OK;
+}
+
+int mp_riemannian_nuts_step(const void *options, const mp_density *density, bitgen_t *rng, mp_state *state,
+                            double *work, mp_info *info) {
+  const mp_riemannian_options *o = options;
+  mp_eigen_hold(o->get_threads, o->set_threads);
+  int status = draw(options, density, rng, state, work, info);
+  mp_eigen_let_go(o->set_threads);
+  return status;
 }

@@ -119,6 +119,7 @@ def make_differences(jit: Callable[..., Any], density: Evaluate) -> Differences:
 
     if density.hessian is None or density.available is None:
         return Differences(hessian, from_gradients, contract)
+    assert density.available is not None
     given, available = density.hessian, density.available
 
     @jit

@@ -104,7 +104,7 @@ def make_geometry(jit: Callable[..., Any], density: Evaluate) -> Geometry:
 
     @jit
     def combine(rows, w, out):  # type: ignore[no-untyped-def]
-        """out = sum_m w_m rows[m]."""
+        """Sum of w_m rows[m], into out."""
         for i in range(out.size):
             total = 0.0
             for m in range(out.size):
@@ -113,7 +113,7 @@ def make_geometry(jit: Callable[..., Any], density: Evaluate) -> Geometry:
 
     @jit
     def sandwich(rows, m, half, out):  # type: ignore[no-untyped-def]
-        """out = rows' m rows."""
+        """The product rows' m rows, into out."""
         n = rows.shape[1]
         for i in range(n):
             combine(rows, m[i], half[i])
@@ -140,7 +140,7 @@ def make_geometry(jit: Callable[..., Any], density: Evaluate) -> Geometry:
 
     @jit
     def contract(data, point, m, product):  # type: ignore[no-untyped-def]
-        """product_k = sum_ij m_ij d3 log p / dq_i dq_j dq_k."""
+        """Fill product_k = sum_ij m_ij d3 log p / dq_i dq_j dq_k."""
         contract_third(point[POINT_HEAD + 2 * point.shape[1] :], m, product)
         return 0
 
@@ -183,7 +183,10 @@ def make_geometry(jit: Callable[..., Any], density: Evaluate) -> Geometry:
 
     @jit
     def finite(x):  # type: ignore[no-untyped-def]
-        return all(math.isfinite(x[i]) for i in range(x.size))
+        all_of_them = True
+        for i in range(x.size):
+            all_of_them = all_of_them and math.isfinite(x[i])
+        return all_of_them
 
     @jit
     def evaluate(data, g, point):  # type: ignore[no-untyped-def]

@@ -69,9 +69,12 @@ class Metric(abc.ABC):
     """Base of the metrics; each is a frozen record of its options."""
 
     kind: ClassVar[int]
-    parameter: float = 0.0
-    jitter: float = 0.0
     derivatives: ClassVar[tuple[str, ...]] = ("hessian", "third_product")
+
+    @property
+    def parameter(self) -> float:
+        """The number that the compiled metric takes: alpha, or the ridge."""
+        return 0.0
 
     @abc.abstractmethod
     def at(self, density: Density, q: ArrayLike) -> MetricAt:
@@ -103,10 +106,10 @@ def _point(density: Density, q: ArrayLike) -> Array:
 def _from_matrix(g: Array, grad: Array, contract: Callable[[Array], Array], name: str) -> MetricAt:
     """A dense metric whose derivative `contract` gives."""
     try:
-        root = np.asarray(np.linalg.cholesky(g), dtype=np.float64)
+        root = np.linalg.cholesky(g).astype(np.float64)
     except np.linalg.LinAlgError:
         raise InputError(f"q: {name} is not positive definite there") from None
-    inverse = np.asarray(np.linalg.inv(g), dtype=np.float64)
+    inverse = np.linalg.inv(g).astype(np.float64)
     log_det = 2.0 * float(np.sum(np.log(np.diag(root))))
     return MetricAt(g, inverse, root, log_det, grad, lambda v: 0.5 * (inverse - np.outer(v, v)), contract)
 
@@ -143,9 +146,9 @@ class SoftAbs(Metric):
     >>> import micropolis as mp
     >>> at = mp.SoftAbs(alpha=1e6).at(mp.densities.Funnel(3), [0.0, 1.0, 1.0])
     >>> at.matrix.round(3)
-    array([[1.457, 0.746, 0.746],
-           [0.746, 1.187, 0.187],
-           [0.746, 0.187, 1.187]])
+    array([[1.254, 0.743, 0.743],
+           [0.743, 1.184, 0.184],
+           [0.743, 0.184, 1.184]])
     """
 
     alpha: float = 1e6
@@ -161,12 +164,12 @@ class SoftAbs(Metric):
         object.__setattr__(self, "jitter", jitter)
 
     @property
-    def parameter(self) -> float:  # type: ignore[override]
+    def parameter(self) -> float:
         return self.alpha
 
     def at(self, density: Density, q: ArrayLike) -> MetricAt:
         q = _point(density, q)
-        softabs, slope = make_softabs(_identity)
+        softabs, slope = make_softabs(lambda function: function)
         values, vectors = np.linalg.eigh(-density.hessian(q))
         s = np.array([softabs(self.alpha, value) for value in values])
         slopes = np.array(
@@ -256,7 +259,7 @@ class GradientSquare(Metric):
         object.__setattr__(self, "ridge", checks.real("ridge", self.ridge, above=0.0))
 
     @property
-    def parameter(self) -> float:  # type: ignore[override]
+    def parameter(self) -> float:
         return self.ridge
 
     def at(self, density: Density, q: ArrayLike) -> MetricAt:
@@ -347,10 +350,6 @@ class LostMetric(Metric):
 
     def to_tree(self) -> dict[str, Any]:
         return {"metric": "UserMetric"}
-
-
-def _identity(function: Any) -> Any:
-    return function
 
 
 @functools.lru_cache(maxsize=32)

@@ -38,9 +38,9 @@ from ..protocol import (
 )
 from .geometry import GRADIENT, ITERATIONS, JITTER, N_GRAD, N_METRIC, VALUE, Q, make_geometry
 from .length import make_length
-from .metrics import USER_METRIC, Metric, SoftAbs, from_tree
+from .metrics import SOFTABS, USER_METRIC, Metric, SoftAbs, from_tree
 from .riemannian_integrators import make_integrators
-from .riemannian_work import MOMENTUM, POSITION, V_END, work_rows
+from .work import MOMENTUM, POSITION, V_END, work_rows
 
 INTEGRATORS = ("implicit", "midpoint", "explicit", "explicit_uncorrected")
 INLINED = 32  # MP_EIGEN_INLINED of csrc/common/eigen.h: beyond it LAPACK is the faster
@@ -50,7 +50,7 @@ INTEGRATOR_FIELDS = (
     ("integrator", "i8"), ("tolerance", "f8"), ("max_iterations", "i8"), ("reversibility", "f8"), ("binding", "f8"),
     ("kind", "i8"), ("parameter", "f8"), ("metric_jitter", "f8"),
     ("user_metric", "u8"), ("user_contraction", "u8"), ("user_data", "u8"), ("lapack", "u8"),
-    ("max_depth", "i8"),
+    ("get_threads", "u8"), ("set_threads", "u8"), ("max_depth", "i8"),
 )  # fmt: skip
 
 
@@ -140,6 +140,19 @@ def dsyevd() -> int:
     return int(get(capsule, name(capsule)))
 
 
+@functools.cache
+def openblas_threads() -> tuple[int, int]:
+    """Addresses of what gets and sets the threads of SciPy's OpenBLAS; zeros where it has another LAPACK."""
+    from scipy.linalg import cython_lapack
+
+    loaded = ctypes.CDLL(cython_lapack.__file__)  # a handle finds the symbols of what it is linked with as well
+    for prefix in ("scipy_openblas", "openblas"):
+        if hasattr(loaded, f"{prefix}_set_num_threads"):
+            get, set_ = (getattr(loaded, f"{prefix}_{name}_num_threads") for name in ("get", "set"))
+            return ctypes.cast(get, ctypes.c_void_p).value or 0, ctypes.cast(set_, ctypes.c_void_p).value or 0
+    return 0, 0
+
+
 def fill_integrator(
     options: Any, dim: int, metric: Metric, integrator: str, tolerance: float, max_iterations: int,
     reversibility: float | None, binding: float,
@@ -149,9 +162,15 @@ def fill_integrator(
     options["tolerance"], options["max_iterations"] = tolerance, max_iterations
     options["reversibility"] = 0.0 if reversibility is None else reversibility
     options["binding"] = binding
-    options["kind"], options["parameter"], options["metric_jitter"] = metric.kind, metric.parameter, metric.jitter
+    options["kind"], options["parameter"], options["metric_jitter"] = (
+        metric.kind,
+        metric.parameter,
+        getattr(metric, "jitter", 0.0),
+    )
     options["user_metric"], options["user_contraction"], options["user_data"] = metric.addresses()
-    options["lapack"] = dsyevd() if dim > INLINED and metric.kind == 0 else 0
+    if dim > INLINED and metric.kind == SOFTABS:
+        options["lapack"] = dsyevd()
+        options["get_threads"], options["set_threads"] = openblas_threads()
     return metric
 
 
@@ -169,7 +188,7 @@ def check_integrator(
     if reversibility is not None:
         checks.real("reversibility_tol", reversibility, above=0.0)
         if integrator == "explicit_uncorrected":
-            raise InputError("reversibility_tol: copies of 'explicit_uncorrected' do not return, use 'explicit'")
+            raise InputError("reversibility_tol: the copies of 'explicit_uncorrected' do not return, use 'explicit'")
     if integrator == "explicit_uncorrected":
         turns = 2.0 * binding * step_size / math.pi
         if round(turns) >= 1 and abs(turns - round(turns)) < 0.1:

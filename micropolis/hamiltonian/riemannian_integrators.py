@@ -20,7 +20,8 @@ from .geometry import (
     code_status,
     make_geometry,
 )
-from .riemannian_work import (
+from .solver import DONE, LOST, make_solver
+from .work import (
     FORCE,
     HALF,
     KICK,
@@ -38,7 +39,6 @@ from .riemannian_work import (
     V,
     make_areas,
 )  # fmt: skip
-from .solver import DONE, LOST, make_solver
 
 IMPLICIT, MIDPOINT, EXPLICIT = 0, 1, 2
 
@@ -58,15 +58,23 @@ class Integrators(NamedTuple):
 def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
     """The functions under the compiler `jit`."""
     algebra, geometry, solver = make_linalg(jit), make_geometry(jit, density), make_solver(jit)
-    copy, dot, status_of = algebra.copy, algebra.dot, code_status(jit)
+    copy, dot, status_of, areas = algebra.copy, algebra.dot, code_status(jit), make_areas(jit)
     metric, base, velocity, force = geometry.metric, geometry.base, geometry.velocity, geometry.force
     log_det = geometry.log_det
-    areas, solver_of, solver_q_of = make_areas(jit)
     reset, look, move, guess, push = solver.reset, solver.look, solver.move, solver.guess, solver.push
 
     @jit
     def two(options):  # type: ignore[no-untyped-def]
         return options.integrator == MIDPOINT or options.integrator == EXPLICIT
+
+    # t: 0 vectors, 1 g, 2 at, 3 trial, 4 saved, 5..9 solver, 10 history, 11..15 solver for q, 16 its history
+    @jit
+    def solver_of(t):  # type: ignore[no-untyped-def]
+        return t[5], t[6], t[7], t[8], t[9]
+
+    @jit
+    def solver_q_of(t):  # type: ignore[no-untyped-def]
+        return t[11], t[12], t[13], t[14], t[15]
 
     @jit
     def copy_point(point, out):  # type: ignore[no-untyped-def]
@@ -121,7 +129,7 @@ def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
 
     @jit
     def solve_half_kick(options, data, t, half):  # type: ignore[no-untyped-def]
-        """p_h = p - eps/2 H_q(q, p_h)."""
+        """Solve p_h = p - eps/2 H_q(q, p_h)."""
         vectors, g, at, s, history = t[0], t[1], t[2], solver_of(t), t[10]
         p, p_half, kick, residual = vectors[MOMENTUM], vectors[HALF], vectors[KICK], t[6]
         n, unknown = p.size, vectors[HALF : HALF + 1]
@@ -340,7 +348,7 @@ def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
 
     @jit
     def agree(x, y, tolerance):  # type: ignore[no-untyped-def]
-        """max |x - y| within tolerance, relative to max(1, max |x|)."""
+        """Whether max |x - y| is within the tolerance, relative to max(1, max |x|)."""
         size, gap = 1.0, 0.0
         for i in range(x.size):
             size = max(abs(x[i]), size)

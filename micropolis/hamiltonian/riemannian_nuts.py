@@ -36,7 +36,7 @@ from .geometry import GRADIENT, ITERATIONS, JITTER, N_GRAD, N_METRIC, VALUE, Q, 
 from .metrics import USER_METRIC, Metric, SoftAbs, from_tree
 from .riemannian import RMHMC, check_integrator, fill_integrator
 from .riemannian_integrators import make_integrators
-from .riemannian_work import MOMENTUM, POSITION, V_END, V, work_rows
+from .work import MOMENTUM, POSITION, V_END, V, work_rows
 
 # Vectors of a subtree in the order of integration; those of its first point, its last one, and the sum of momenta.
 FIRST_P, FIRST_V, LAST_P, LAST_V, TOTAL, N_SUBTREE = range(6)

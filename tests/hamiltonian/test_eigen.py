@@ -1,4 +1,4 @@
-"""The small symmetric eigensolver against its definition, with clusters, extreme scales and bad input; its twin."""
+"""The small symmetric eigensolver against its definition, with clusters, extreme scales, bad input; its twin."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Laws of the Riemannian integrators: reversible, volume preserving, of second order; the uncorrected is not."""
+"""Laws of the Riemannian integrators: reversible, volume preserving, of second order; the published form is not."""
 
 import numpy as np
 import pytest

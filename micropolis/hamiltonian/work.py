@@ -1,10 +1,10 @@
-"""The work area of a Riemannian trajectory: how the readable integrators cut it into named parts."""
+"""How the work area of a Riemannian trajectory is cut up, for the readable integrators."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from .geometry import GEOMETRY_HEAD, POINT_HEAD, geometry_rows, point_rows
 
@@ -19,25 +19,20 @@ SOLVER_SINGLE = 4 + 3
 
 
 def work_rows(n: int) -> int:
-    """Rows of the work area in n dimensions: vectors, geometry, three points, solvers of two vectors and of one."""
+    """Rows of the work area in n dimensions: vectors, geometry, three points, solvers of two and one vectors."""
     return HEAD + geometry_rows(n) + 3 * point_rows(n) + 4 * n + SOLVER_PAIR + n + SOLVER_SINGLE
 
 
-class Areas(NamedTuple):
-    """Compiled functions."""
-
-    areas: Callable[..., Any]  # (work, two) -> t: (vectors, g, at, back, solver ...); `two` vectors of unknowns or one
-    solver_of: Callable[..., Any]  # (t) -> what the solver keeps
-    solver_q_of: Callable[..., Any]  # (t) -> the same of the solver for positions alone
-
-
 @functools.lru_cache(maxsize=16)
-def make_areas(jit: Callable[..., Any]) -> Areas:
-    """The functions under the compiler `jit`."""
+def make_areas(jit: Callable[..., Any]) -> Any:
+    """areas(work, pair) -> (vectors, geometry, at, trial, saved, solver ..., history, solver for q ..., its history).
+
+    `pair`: the integrator solves for two vectors.
+    """
 
     @jit
     def cut(work, first, parts):  # type: ignore[no-untyped-def]
-        """(inverse, residual, change, difference, product), history."""
+        """Inverse, residual, change, difference, product, and history."""
         n = work.shape[1]
         after = first + n * parts * parts
         return (
@@ -58,16 +53,8 @@ def make_areas(jit: Callable[..., Any]) -> Areas:
         second = cut(work, s + 4 * n + SOLVER_PAIR, 1)
         return (
             work[:HEAD], work[g:at], work[at : at + point], work[at + point : at + 2 * point],
-            work[at + 2 * point : s], *first, *second,
+            work[at + 2 * point : s],
+            *first, *second,
         )  # fmt: skip
 
-    # t: 0 vectors, 1 g, 2 at, 3 trial, 4 saved, 5..9 solver, 10 history, 11..15 solver for q, 16 its history
-    @jit
-    def solver_of(t):  # type: ignore[no-untyped-def]
-        return t[5], t[6], t[7], t[8], t[9]
-
-    @jit
-    def solver_q_of(t):  # type: ignore[no-untyped-def]
-        return t[11], t[12], t[13], t[14], t[15]
-
-    return Areas(areas, solver_of, solver_q_of)
+    return areas
