@@ -146,9 +146,9 @@ class SoftAbs(Metric):
     >>> import micropolis as mp
     >>> at = mp.SoftAbs(alpha=1e6).at(mp.densities.Funnel(3), [0.0, 1.0, 1.0])
     >>> at.matrix.round(3)
-    array([[1.254, 0.743, 0.743],
-           [0.743, 1.184, 0.184],
-           [0.743, 0.184, 1.184]])
+    array([[1.457, 0.746, 0.746],
+           [0.746, 1.187, 0.187],
+           [0.746, 0.187, 1.187]])
     """
 
     alpha: float = 1e6

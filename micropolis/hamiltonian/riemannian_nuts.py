@@ -250,7 +250,7 @@ class RMNUTS(Kernel):
     --------
     >>> import micropolis as mp
     >>> trace = mp.sample(mp.densities.Funnel(11), mp.RMNUTS(0.15), draws=50, warmup=10, chains=2, seed=1)
-    >>> len(set(trace.stats["n_steps"].ravel().tolist())) > 3
+    >>> bool(trace.stats["n_steps"].max() > trace.stats["n_steps"].min())
     True
     """
 

@@ -54,8 +54,8 @@ int main(int argc, char **argv) {
   mp_hmc_options hmc = {tuning, 5, 0.5};
   mp_splitting_options splitting = {tuning, 5, 0.5, MP_BLOCKS_SYMMETRIC};
   mp_langevin_options langevin = {tuning};
-  mp_riemannian_options riemannian = {tuning,     5,   0.5, MP_IMPLICIT, 1e-9, 100, 0.0, 10.0,
-                                      MP_SOFTABS, 1e6, 0.0, 0,           0,    0,   0,   0};
+  mp_riemannian_options riemannian = {tuning, 5,   0.5, MP_IMPLICIT, 1e-9, 100, 0.0, 10.0, MP_SOFTABS,
+                                      1e6,    0.0, 0,   0,           0,    0,   0,   0,    0};
   mp_riemannian_nuts_options riemannian_nuts = riemannian;
   mp_random_walk_options random_walk = {tuning, &temperature, 1};
 
