@@ -8,6 +8,8 @@
 #include <densities/densities.h>
 #include <hamiltonian/hmc.h>
 #include <hamiltonian/nuts.h>
+#include <hamiltonian/riemannian.h>
+#include <hamiltonian/riemannian_nuts.h>
 #include <hamiltonian/splitting.h>
 #include <math.h>
 #include <metropolis/langevin.h>
@@ -329,6 +331,8 @@ static void check_ascent(void) {
     }
 }
 
+#include "riemannian_cases.h"
+
 /* The compiled library: value and gradient agree, and NUTS runs on them. */
 static void check_library(int64_t n) {
   enum { DIM = 11, STRIDE = 16 };
@@ -395,6 +399,7 @@ int main(int argc, char **argv) {
   check_faults(n / 2 + 20);
   check_ascent();
   check_library(n / 2 + 20);
+  check_riemannian(n / 50 + 2);
   failures += run_networks();
   failures += run_weights();
   printf("runner: %d failures\n", failures);

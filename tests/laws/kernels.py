@@ -66,12 +66,12 @@ _OPTIONS: dict[str, dict[str, Callable[[int], Kernel]]] = {
         "softabs": lambda dim: mp.RMHMC(0.3, 4, metric=mp.SoftAbs(1.0), jitter=0.5),
         "jitter": lambda dim: mp.RMHMC(0.4, 2, metric=mp.SoftAbs(0.5, jitter=0.5), fixed_point_tol=1e-6),
         "gradient": lambda dim: mp.RMHMC(0.4, 3, metric=mp.GradientSquare(1.0), reversibility_tol=1e-6),
-        "midpoint": lambda dim: mp.RMHMC(0.4, 2, metric=mp.SoftAbs(1.0), integrator="midpoint"),
-        "explicit": lambda dim: mp.RMHMC(0.3, 2, metric=mp.SoftAbs(1.0), integrator="explicit"),
+        "midpoint": lambda dim: mp.RMHMC(0.6, 1, mp.SoftAbs(1.0), "midpoint", 1e-7),
+        "explicit": lambda dim: mp.RMHMC(0.5, 1, mp.SoftAbs(1.0), "explicit", 1e-7),
     },
     "riemannian_nuts": {
         "softabs": lambda dim: mp.RMNUTS(0.5, 4, mp.SoftAbs(1.0)),
-        "midpoint": lambda dim: mp.RMNUTS(0.6, 3, mp.SoftAbs(0.5), "midpoint"),
+        "midpoint": lambda dim: mp.RMNUTS(0.7, 2, mp.SoftAbs(0.5), "midpoint", 1e-6),
     },
 }
 
