@@ -20,19 +20,20 @@ typedef struct {
 static int64_t most_rows(const mp_network *network) {
   workspace w;
   size_t one = arrange(network, 1, NULL, &w), many = arrange(network, 65, NULL, &w);
-  int64_t most = (int64_t)(BLOCK_BYTES / ((many - one) / 64 + 1));
-  return most < 1 ? 1 : most > MOST_ROWS ? MOST_ROWS : most;
+  int64_t n = (int64_t)(BLOCK_BYTES / ((many - one) / 64 + 1)) / GROUP * GROUP;
+  return n < GROUP ? GROUP : n > MOST_ROWS ? MOST_ROWS : n;
 }
 
 static int64_t most_threads(const mp_network *network) {
   return network->threads < 1 ? 1 : network->threads > MOST_THREADS ? MOST_THREADS : network->threads;
 }
 
-/* Rows of the blocks of a call: all about equal, and one for each thread where there are rows enough. */
+/* Rows of the blocks of a call: whole groups of images, all about equal, and one for each thread where there are rows
+ * enough. */
 static int64_t block_rows(const mp_network *network, int64_t n) {
   int64_t most = most_rows(network), threads = most_threads(network), blocks = (n + most - 1) / most;
   if (threads > 1 && blocks % threads && n >= 2 * threads) blocks += threads - blocks % threads;
-  return blocks > 0 ? (n + blocks - 1) / blocks : 1;
+  return blocks > 0 ? groups_of((n + blocks - 1) / blocks) * GROUP : GROUP;
 }
 
 static size_t rounded(size_t size) { return (size + 63) / 64 * 64; }
@@ -40,9 +41,9 @@ static size_t rounded(size_t size) { return (size + 63) / 64 * 64; }
 /* Enough for any call of up to n_rows rows, whatever their division. */
 static size_t work_size(const mp_network *network, int64_t n_rows) {
   workspace w;
-  int64_t most = most_rows(network), block = n_rows < most ? n_rows : most;
+  int64_t most = most_rows(network), block = n_rows < most ? groups_of(n_rows) * GROUP : most;
   size_t threads = (size_t)most_threads(network), blocks = (size_t)(n_rows / most) + 2 * threads + 2;
-  size_t each = arrange(network, block > 0 ? block : 1, NULL, &w);
+  size_t each = arrange(network, block > 0 ? block : GROUP, NULL, &w);
   return threads * (each + rounded((size_t)network->n_parameters * sizeof(real))) + rounded(blocks * sizeof(double));
 }
 
@@ -50,8 +51,7 @@ static size_t work_size(const mp_network *network, int64_t n_rows) {
 static const real *block_inputs(const task *t, int64_t start, int64_t count) {
   int64_t width = t->network->n_inputs;
   const real *inputs = t->data->inputs;
-  const mp_layer *first = t->w.nodes[0].layer;
-  if (!t->rows && !(first && is_activation(first))) return inputs + start * width;
+  if (!t->rows && !is_activation(t->w.nodes[0].kind)) return inputs + start * width;
   for (int64_t i = 0; i < count; i++)
     memcpy(t->w.inputs + i * width, inputs + row_at(t->rows, t->n, start + i) * width, (size_t)width * sizeof(real));
   return t->w.inputs;
