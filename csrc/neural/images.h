@@ -36,7 +36,7 @@ MP_INLINE real fold_group(group v) {
   return sum;
 }
 
-/* The sizes of a convolution: planes in and out, weights of a unit, and where a weight's input lies behind the first's. */
+/* The sizes of a convolution: planes in and out, and weights of a unit. */
 typedef struct {
   int64_t channels, units, kernel, width, plane, height_out, width_out, plane_out, taps;
 } convolution;
@@ -53,9 +53,21 @@ MP_INLINE convolution sizes_of(const mp_layer *layer) {
                        layer->out[1] * layer->out[2],
                        layer->in[0] * k * k};
 }
-MP_INLINE int64_t offset_of(const convolution *s, int64_t tap) {
-  int64_t k = s->kernel, channel = tap / (k * k), at = tap % (k * k);
-  return channel * s->plane + at / k * s->width + at % k;
+
+/* A weight of a unit, and how far its input lies behind that of the first; counted on, for divisions cost more than the
+ * multiply-adds between two of them. */
+typedef struct {
+  int64_t tap, offset, line, column;
+} cursor;
+
+/* The next weight; the last stays the last. */
+MP_INLINE void advance(const convolution *s, cursor *c) {
+  if (c->tap + 1 == s->taps) return;
+  c->tap++, c->offset++;
+  if (++c->column < s->kernel) return;
+  c->column = 0, c->offset += s->width - s->kernel;
+  if (++c->line < s->kernel) return;
+  c->line = 0, c->offset += s->plane - s->kernel * s->width;
 }
 MP_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -112,10 +124,11 @@ static MP_CLONES void convolve_back(const mp_layer *layer, const real *weight, c
       const real *from = delta + (y * s.width_out + x) * GROUP;
       for (int64_t u = 0; u < s.units; u++, from += s.plane_out * GROUP)
         memcpy(tile + u * POINTS * GROUP, from, (size_t)(count * GROUP) * sizeof *tile);
+      cursor next = {0};
       for (int64_t first = 0; first < s.taps; first += UNITS) {
         group sums[UNITS][POINTS] = {0};
-        int64_t taps[UNITS];
-        for (int i = 0; i < UNITS; i++) taps[i] = least(first + i, s.taps - 1);
+        int64_t taps[UNITS], offsets[UNITS];
+        for (int i = 0; i < UNITS; i++, advance(&s, &next)) taps[i] = next.tap, offsets[i] = next.offset;
         const real *at = tile, *row = weight;
         for (int64_t u = 0; u < s.units; u++, at += POINTS * GROUP, row += s.taps) {
           group values[POINTS];
@@ -124,7 +137,7 @@ static MP_CLONES void convolve_back(const mp_layer *layer, const real *weight, c
             for (int j = 0; j < POINTS; j++) sums[i][j] += row[taps[i]] * values[j];
         }
         for (int i = 0; i < UNITS && first + i < s.taps; i++) {
-          real *to = back + (offset_of(&s, taps[i]) + y * s.width + x) * GROUP;
+          real *to = back + (offsets[i] + y * s.width + x) * GROUP;
           for (int64_t j = 0; j < count; j++) store_group(to + j * GROUP, load_group(to + j * GROUP) + sums[i][j]);
         }
       }
@@ -135,12 +148,13 @@ static MP_CLONES void convolve_back(const mp_layer *layer, const real *weight, c
 static MP_CLONES void convolve_gradient(const mp_layer *layer, const real *delta, const real *in, real *gradient,
                                         real *bias) {
   const convolution s = sizes_of(layer);
-  for (int64_t first = 0; first < s.units; first += UNITS)
+  for (int64_t first = 0; first < s.units; first += UNITS) {
+    cursor next = {0};
     for (int64_t tap = 0; tap < s.taps; tap += POINTS) {
       const real *deltas[UNITS], *inputs[POINTS];
       group sums[UNITS][POINTS] = {0};
       for (int i = 0; i < UNITS; i++) deltas[i] = delta + least(first + i, s.units - 1) * s.plane_out * GROUP;
-      for (int j = 0; j < POINTS; j++) inputs[j] = in + offset_of(&s, least(tap + j, s.taps - 1)) * GROUP;
+      for (int j = 0; j < POINTS; j++, advance(&s, &next)) inputs[j] = in + next.offset * GROUP;
       int64_t at = 0, point = 0;
       for (int64_t y = 0; y < s.height_out; y++, at += (s.width - s.width_out) * GROUP)
         for (int64_t x = 0; x < s.width_out; x++, at += GROUP, point += GROUP) {
@@ -155,6 +169,7 @@ static MP_CLONES void convolve_gradient(const mp_layer *layer, const real *delta
         for (int j = 0; j < POINTS && tap + j < s.taps; j++)
           gradient[(first + i) * s.taps + tap + j] += fold_group(sums[i][j]);
     }
+  }
   for (int64_t u = 0; bias && u < s.units; u++, delta += s.plane_out * GROUP) {
     group sum = {0};
     for (int64_t i = 0; i < s.plane_out; i++) sum += load_group(delta + i * GROUP);
