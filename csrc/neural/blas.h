@@ -14,7 +14,7 @@
 #include "neural/losses.h"
 
 /* Bytes that a block's values may take: a share of the last cache, found best on the reference network
- * (benchmarks/bench_neural.py) among 1 to 32 MiB. */
+ * (benchmarks/bench_neural.py) among 1, 4 and 24 MiB. */
 #define BLOCK_BYTES ((size_t)24 << 20)
 enum { MOST_THREADS = 64, MOST_ROWS = 256 }; /* rows: an early exit comes between blocks */
 

@@ -48,7 +48,13 @@ static double plain_loss(const double *theta, const double *x, int64_t label) {
 
 static int one(int32_t dtype, int64_t n, int packed, const int64_t *rows) {
   size_t real = dtype == MP_FLOAT32 ? sizeof(float) : sizeof(double);
-  mp_network network = {layers, 3, PARAMETERS, IN, OUT, dtype, MP_ENGINE_TILES, NULL};
+  mp_network network = {.layers = layers,
+                        .n_layers = 3,
+                        .n_parameters = PARAMETERS,
+                        .n_inputs = IN,
+                        .n_outputs = OUT,
+                        .dtype = dtype,
+                        .engine = MP_ENGINE_TILES};
   void *theta = exactly(PARAMETERS * real), *inputs = exactly((size_t)n * IN * real), *tiles = NULL;
   void *outputs = exactly((size_t)n * OUT * real), *gradient = exactly(PARAMETERS * real);
   void *product = exactly(PARAMETERS * real), *work = exactly(mp_network_work_size(&network, n));
@@ -92,6 +98,76 @@ static int one(int32_t dtype, int64_t n, int packed, const int64_t *rows) {
   return failures;
 }
 
+/* Fortran's sgemm and dgemm for the BLAS engine, alpha = 1. */
+static double element(int32_t dtype, const void *m, const char *transposed, int lead, int row, int column) {
+  return get(dtype, m, *transposed == 'T' ? column + (int64_t)row * lead : row + (int64_t)column * lead);
+}
+static void product(int32_t dtype, const char *at, const char *bt, int m, int n, int k, const void *a, int lda,
+                    const void *b, int ldb, const void *beta, void *c, int ldc) {
+  for (int i = 0; i < m; i++)
+    for (int j = 0; j < n; j++) {
+      double kept = get(dtype, beta, 0), sum = kept == 0 ? 0 : kept * get(dtype, c, i + (int64_t)j * ldc);
+      for (int l = 0; l < k; l++) sum += element(dtype, a, at, lda, i, l) * element(dtype, b, bt, ldb, l, j);
+      put(dtype, c, i + (int64_t)j * ldc, sum);
+    }
+}
+static void single(char *at, char *bt, int *m, int *n, int *k, void *alpha, void *a, int *lda, void *b, int *ldb,
+                   void *beta, void *c, int *ldc) {
+  (void)alpha;
+  product(MP_FLOAT32, at, bt, *m, *n, *k, a, *lda, b, *ldb, beta, c, *ldc);
+}
+static void twice(char *at, char *bt, int *m, int *n, int *k, void *alpha, void *a, int *lda, void *b, int *ldb,
+                  void *beta, void *c, int *ldc) {
+  (void)alpha;
+  product(MP_FLOAT64, at, bt, *m, *n, *k, a, *lda, b, *ldb, beta, c, *ldc);
+}
+
+/* Convolutions whose tiles overhang in every direction, pooling with an edge left over, in blocks shared by threads. */
+static int convolutional(int32_t dtype, int64_t n, int32_t threads, const int64_t *rows) {
+  enum { PIXELS = 2 * 7 * 9, CLASSES = 3, SIZE = 4 * 18 + 4 + 2 * 4 + 2 + 3 * 12 };
+  static const mp_layer images[] = {
+      {MP_CONV2D, 3, {2, 7, 9}, {4, 5, 7}, 0, 72},    {MP_MAX_POOL2D, 2, {4, 5, 7}, {4, 2, 3}, -1, -1},
+      {MP_SELU, 0, {4, 2, 3}, {4, 2, 3}, -1, -1},     {MP_CONV2D, 1, {4, 2, 3}, {2, 2, 3}, 76, 84},
+      {MP_FLATTEN, 0, {2, 2, 3}, {12, 1, 1}, -1, -1}, {MP_LINEAR, 0, {12, 1, 1}, {CLASSES, 1, 1}, 86, -1},
+  };
+  size_t real = dtype == MP_FLOAT32 ? sizeof(float) : sizeof(double);
+  mp_network network = {.layers = images,
+                        .n_layers = 6,
+                        .n_parameters = SIZE,
+                        .n_inputs = PIXELS,
+                        .n_outputs = CLASSES,
+                        .dtype = dtype,
+                        .engine = MP_ENGINE_BLAS,
+                        .gemm = dtype == MP_FLOAT32 ? single : twice,
+                        .threads = threads};
+  void *theta = exactly(SIZE * real), *inputs = exactly((size_t)n * PIXELS * real);
+  void *outputs = exactly((size_t)n * CLASSES * real), *gradient = exactly(SIZE * real),
+       *product_ = exactly(SIZE * real);
+  void *work = exactly(mp_network_work_size(&network, n));
+  double *losses = exactly((size_t)n * sizeof(double)), sum, same, total = 0;
+  int64_t *labels = exactly((size_t)n * sizeof(int64_t));
+  int failures = 0;
+  for (int p = 0; p < SIZE; p++) put(dtype, theta, p, sin(1.0 + p));
+  for (int64_t i = 0; i < n * PIXELS; i++) put(dtype, inputs, i, cos((double)i));
+  for (int64_t i = 0; i < n; i++) labels[i] = i % CLASSES;
+  mp_data data = {.n = n, .inputs = inputs, .labels = labels};
+  mp_loss loss = {MP_MULTICLASS, 1.0, NULL, NULL};
+  mp_network_forward(&network, theta, &data, rows, n, outputs, work);
+  mp_network_losses(&network, &loss, theta, &data, rows, n, losses, work);
+  mp_network_loss_sum(&network, &loss, theta, &data, rows, n, INFINITY, &sum, work);
+  mp_network_loss_grad(&network, &loss, theta, &data, rows, n, &same, gradient, work);
+  mp_network_loss_hvp(&network, &loss, theta, theta, &data, rows, n, product_, work);
+  for (int64_t i = 0; i < n; i++) total += losses[i];
+  if (sum != same || !(fabs(sum - total) <= 1e-12 * total)) {
+    fprintf(stderr, "runner: images dtype %d, %lld rows: %.17g, %.17g, %.17g\n", dtype, (long long)n, sum, same, total);
+    failures++;
+  }
+  for (int p = 0; p < SIZE; p++)
+    if (!isfinite(get(dtype, gradient, p)) || !isfinite(get(dtype, product_, p))) failures++;
+  free(theta), free(inputs), free(outputs), free(gradient), free(product_), free(work), free(losses), free(labels);
+  return failures;
+}
+
 int run_networks(void) {
   static const int64_t sizes[] = {1, 7, 63, 64, 65, 130};
   int64_t backwards[130];
@@ -101,6 +177,9 @@ int run_networks(void) {
     for (int32_t dtype = MP_FLOAT32; dtype <= (int32_t)MP_FLOAT64; dtype++)
       for (int packed = 0; packed < 2; packed++)
         failures += one(dtype, sizes[s], packed, NULL) + one(dtype, sizes[s], packed, backwards);
+    for (int32_t dtype = MP_FLOAT32; dtype <= (int32_t)MP_FLOAT64; dtype++)
+      for (int32_t threads = 1; threads <= 2; threads++)
+        failures += convolutional(dtype, sizes[s], threads, NULL) + convolutional(dtype, sizes[s], threads, backwards);
   }
   return failures;
 }

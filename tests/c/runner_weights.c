@@ -56,7 +56,13 @@ static void prepare(mp_weight_walk *walk, const mp_network *network, const mp_lo
 }
 
 static void full_batch(int32_t dtype, int64_t n, int early, mp_step_record *records) {
-  mp_network network = {layers, 3, PARAMETERS, IN, OUT, dtype, MP_ENGINE_TILES, NULL};
+  mp_network network = {.layers = layers,
+                        .n_layers = 3,
+                        .n_parameters = PARAMETERS,
+                        .n_inputs = IN,
+                        .n_outputs = OUT,
+                        .dtype = dtype,
+                        .engine = MP_ENGINE_TILES};
   size_t real = dtype == MP_FLOAT32 ? sizeof(float) : sizeof(double);
   mp_loss loss = {MP_MULTICLASS, 1.0, NULL, NULL};
   mp_data data;
@@ -80,7 +86,13 @@ static void full_batch(int32_t dtype, int64_t n, int early, mp_step_record *reco
 }
 
 static int minibatch(int32_t dtype, int64_t n, int32_t test, int64_t batch_size) {
-  mp_network network = {layers, 3, PARAMETERS, IN, OUT, dtype, MP_ENGINE_TILES, NULL};
+  mp_network network = {.layers = layers,
+                        .n_layers = 3,
+                        .n_parameters = PARAMETERS,
+                        .n_inputs = IN,
+                        .n_outputs = OUT,
+                        .dtype = dtype,
+                        .engine = MP_ENGINE_TILES};
   mp_loss loss = {MP_MULTICLASS, 1.0, NULL, NULL};
   mp_data data;
   uint64_t seed = 1;

@@ -13,6 +13,12 @@ NETWORKS = {
     "conv, activation, conv": ((Conv2d(1, 3, 2), SELU(), Conv2d(3, 2, 3), Tanh(), Flatten(), Linear(24, 3)), (1, 6, 7)),
     "pool before activation": ((Conv2d(1, 4, 3), MaxPool2d(2), ReLU(), Flatten(), Linear(36, 5)), (1, 8, 9)),
     "pool of 3, odd sides": ((Conv2d(3, 2, 2), Sigmoid(), MaxPool2d(3), Flatten(), Linear(8, 3)), (3, 9, 8)),
+    "tiles that overhang": ((Conv2d(3, 7, 4), ReLU(), Conv2d(7, 4, 1), Flatten(), Linear(240, 3)), (3, 9, 13)),
+    "activation first": ((Tanh(), Conv2d(2, 4, 2), MaxPool2d(2), Sigmoid(), Flatten(), Linear(16, 3)), (2, 5, 6)),
+    "one pixel, then layers": (
+        (Conv2d(1, 6, 4), Flatten(), Tanh(), Linear(6, 8), Sigmoid(), Linear(8, 3)),
+        (1, 4, 4),
+    ),
     "pool first": ((MaxPool2d(2), Flatten(), Linear(8, 3), Tanh(), Sigmoid(), Linear(3, 2)), (2, 5, 4)),
     "two of each": (
         (Conv2d(1, 3, 3), MaxPool2d(2), Tanh(), Conv2d(3, 5, 2), MaxPool2d(2), Tanh(), Flatten(), Linear(20, 7), Tanh(),
