@@ -61,4 +61,3 @@ static void check_riemannian(int64_t n) {
           }
         }
 }
-
