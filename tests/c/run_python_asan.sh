@@ -1,14 +1,17 @@
-#!/ bin / sh
-#A Python subset of the tests under AddressSanitizer : run_python_asan.sh[PYTEST ARGUMENTS...].Builds the package of
-#its own in build / asan.What Numba compiles is left out : it carries no checks and takes minutes under them.
-set - eu here = $(cd "$(dirname " $0 ")" && pwd) root = $(cd "$here/../.." && pwd)
-    build = $root / build / asan cd "$root"[-f "$build/build.ninja"] ||
-            meson setup "$build"
-                        "$root" -
-                Db_sanitize = address - Db_lundef = false meson compile - C "$build" rm -
-                                                    rf "$build/package" mkdir "$build/package" cp -
-                                                    r micropolis "$build/package/" cp
-                                                                 "$build"/*.so "$build/package/micropolis/"
+#!/bin/sh
+# A Python subset of the tests under AddressSanitizer: run_python_asan.sh [PYTEST ARGUMENTS ...]. Builds the package of
+# its own in build/asan. What Numba compiles is left out: it carries no checks and takes minutes under them.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+build=$root/build/asan
+cd "$root"
+[ -f "$build/build.ninja" ] || meson setup "$build" "$root" -Db_sanitize=address -Db_lundef=false
+meson compile -C "$build"
+rm -rf "$build/package"
+mkdir "$build/package"
+cp -r micropolis "$build/package/"
+cp "$build"/*.so "$build/package/micropolis/"
 if [ $# -eq 0 ]; then
   set -- tests/densities tests/test_faults.py tests/test_sample_arguments.py tests/test_interruption.py \
     tests/test_pointers.py tests/test_diagnostics.py tests/test_trace_files.py \
