@@ -1,26 +1,40 @@
-#cython : language_level = 3
-""
-    "A Cython module against the installed headers: a density by address, and NUTS steps on it with NumPy's generators."
-    ""
+# cython: language_level=3
+"""A Cython module against the installed headers: a density by address, and NUTS steps on it with NumPy's generators."""
 
-    from cpython.pycapsule cimport PyCapsule_GetPointer from libc.stddef cimport size_t from libc.stdint
-        cimport int64_t,
-    uint32_t,
-    uintptr_t from libc.string cimport memset from numpy.random cimport bitgen_t
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint32_t, uintptr_t
+from libc.string cimport memset
+from numpy.random cimport bitgen_t
 
-        import numpy as np
+import numpy as np
 
-            cdef extern from "micropolis/density.h" nogil
-    : ctypedef int (*mp_logp_grad_fn)(size_t, const double *, double *, double *, void *) noexcept ctypedef
-      struct mp_density : uint32_t version size_t dim
-                          void *user_data mp_logp_grad_fn logp_grad uint32_t MP_DENSITY_VERSION
+cdef extern from "micropolis/density.h" nogil:
+    ctypedef int (*mp_logp_grad_fn)(size_t, const double *, double *, double *, void *) noexcept
+    ctypedef struct mp_density:
+        uint32_t version
+        size_t dim
+        void *user_data
+        mp_logp_grad_fn logp_grad
+    uint32_t MP_DENSITY_VERSION
 
-                          cdef extern from "hamiltonian/nuts.h" nogil : ctypedef struct mp_tuning
-    : double step_size int64_t metric double *scale ctypedef struct mp_info : double logp ctypedef struct mp_state
-    : size_t n_buffers void *const *buffers ctypedef struct mp_nuts_options
-    : mp_tuning tuning int64_t max_depth ctypedef struct mp_nuts_info
-    : mp_info head int mp_state_init(const mp_density *, mp_state *, double *) size_t
-      mp_nuts_work_size(const void *, size_t)
+cdef extern from "hamiltonian/nuts.h" nogil:
+    ctypedef struct mp_tuning:
+        double step_size
+        int64_t metric
+        double *scale
+    ctypedef struct mp_info:
+        double logp
+    ctypedef struct mp_state:
+        size_t n_buffers
+        void *const *buffers
+    ctypedef struct mp_nuts_options:
+        mp_tuning tuning
+        int64_t max_depth
+    ctypedef struct mp_nuts_info:
+        mp_info head
+    int mp_state_init(const mp_density *, mp_state *, double *)
+    size_t mp_nuts_work_size(const void *, size_t)
     int mp_nuts_step(const void *, const mp_density *, bitgen_t *, mp_state *, double *, mp_info *)
 
 
