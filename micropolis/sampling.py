@@ -158,8 +158,8 @@ def resume(
     Raises
     ------
     InputError
-        If the density is missing or is not the one the trace was made with, or if `store` is the file that the
-        trace's own draws are in.
+        If the density is missing or is not the one the trace was made with, or if `store` or `checkpoint` is the file
+        that the trace's own draws are in.
 
     Examples
     --------
@@ -198,7 +198,7 @@ def resume(
         if len(extra["draws"]) > plan["draws"]:
             raise InputError(f"draws: chain {i} already has {len(extra['draws'])} more draws; ask for at least these")
     sink = storage.sink(trace.draws.dtype.name, store, checkpoint)
-    storage.check_other("store", sink.store, trace.draws)
+    storage.check_other(sink, trace.draws, trace.file)
     warmup = plan["warmup"] if trace.warmup_done < plan["warmup"] else 0
     progress_bar.check(progress)
     storage.check((trace.n_chains, plan["draws"], trace.dim), warmup, trace.stats.dtype, sink.dtype, sink.store)

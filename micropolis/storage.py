@@ -45,14 +45,18 @@ def check(shape: tuple[int, int, int], warmup: int, info: np.dtype[Any], dtype: 
         )
 
 
-def check_other(name: str, file: Path | None, draws: NDArray[Any]) -> None:
-    """Raise where `file` is the one that `draws` are mapped from: a new run would take it from under its name."""
+def check_other(where: Sink, draws: NDArray[Any], saved: Path | None) -> None:
+    """Raise where a new run would replace the file that `draws` are mapped from, or the one that they are saved in."""
+    files = {"store": set(), "checkpoint": {saved}}
     base: Any = draws
-    while file is not None and base is not None:
+    while base is not None:
         mapped = getattr(base, "filename", None)  # of an np.memmap
-        if mapped is not None and Path(mapped).resolve() == file.resolve():
-            raise InputError(f"{name}: {file} holds the draws of the run to be resumed, expected another file")
+        files["store"].add(None if mapped is None else Path(mapped).resolve())
         base = getattr(base, "base", None)
+    for name, held in files.items():
+        file = getattr(where, name)
+        if file is not None and file.resolve() in held:
+            raise InputError(f"{name}: {file} holds the draws of the run to be resumed, expected another file")
 
 
 def allocate(

@@ -9,7 +9,8 @@ import os
 import re
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +91,7 @@ class Trace:
     seconds: tuple[float, ...] = (0.0, 0.0)
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     adaptation: list[Any] | None = None
+    file = cast("Path | None", None)  # where this very trace was last saved, or loaded from; not a field: not saved
 
     def __post_init__(self) -> None:
         if not (isinstance(self.draws, np.ndarray) and self.draws.ndim == 3 and self.draws.dtype in ("f4", "f8")):
@@ -319,6 +321,7 @@ class Trace:
         if self.parameters is not None:
             tree["parameters"] = self.parameters.to_json()
         trace_files.write(path, tree)
+        self.file = Path(path).resolve()
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Trace:
@@ -351,9 +354,11 @@ class Trace:
             info = tree["kernels"][0].INFO
             tree["stats"], tree["warmup_stats"] = _records(tree["stats"], info), _records(tree["warmup_stats"], info)
             tree["ragged"] = [{**chain, "stats": _records(chain["stats"], info)} for chain in tree["ragged"]]
-            return cls(**tree)
+            trace = cls(**tree)
         except (MicropolisError, KeyError, TypeError, ValueError, AttributeError, IndexError, ImportError) as error:
             raise TraceFileError(f"{os.fspath(path)}: its content does not fit together: {error}") from error
+        trace.file = Path(path).resolve()
+        return trace
 
 
 def _described(value: Any) -> str:

@@ -50,6 +50,20 @@ def test_store_over_a_file_in_use(tmp_path):
     assert second.draws.shape == (2, 10, 100)
 
 
+def test_resume_into_the_checkpoint_of_the_run_itself(tmp_path, monkeypatch):
+    """A killed run's draws are in its checkpoint and nowhere else."""
+    path = tmp_path / "run.npz"
+    first = mp.sample(DENSE, KERNEL, checkpoint=path, seed=1, **PLAN)
+    monkeypatch.chdir(tmp_path)
+    for trace in (first, mp.Trace.load("run.npz")):
+        with pytest.raises(InputError, match=r"checkpoint: .*run.npz holds the draws of the run to be resumed"):
+            mp.resume(trace, 10, checkpoint="run.npz")
+    np.testing.assert_array_equal(mp.Trace.load(path).draws, first.draws)
+    more = mp.resume(mp.Trace.load(path), 10, checkpoint="more.npz")
+    np.testing.assert_array_equal(mp.Trace.load("more.npz").draws, more.draws)
+    assert mp.Trace.load(path).n_draws == first.n_draws
+
+
 def test_resume_into_the_file_of_the_run_itself(tmp_path, monkeypatch):
     """The new draws alone would take the place of those that are there."""
     path = tmp_path / "draws.npy"
