@@ -17,10 +17,10 @@ static void *reals_of(const mp_posterior *p, double *out, void *copy) {
   return p->network->dtype == MP_FLOAT64 ? (void *)out : copy;
 }
 
-/* out = -reals - share * precision v, tensor by tensor; returns the sum of precision v_i^2. Without reals: zeros in their place;
+/* out = -factor reals - share * precision v, tensor by tensor; returns the sum of precision v_i^2. Without reals: zeros in their place;
  * without out: the sum alone. In double precision reals and out may be one array. */
-static MP_CLONES double with_prior(const mp_posterior *p, double share, const double *v, const void *reals,
-                                   double *out) {
+static MP_CLONES double with_prior(const mp_posterior *p, double factor, double share, const double *v,
+                                   const void *reals, double *out) {
   const float *single = p->network->dtype == MP_FLOAT32 ? reals : NULL;
   const double *twice = p->network->dtype == MP_FLOAT64 ? reals : NULL;
   double square = 0.0;
@@ -34,9 +34,9 @@ static MP_CLONES double with_prior(const mp_posterior *p, double share, const do
     for (int64_t lane = 0; i < end; i++, lane++) sums[lane] += v[i] * v[i];
     square += precision * mp_fold_lanes(sums);
     if (out && single)
-      for (i = start; i < end; i++) out[i] = -(double)single[i] - slope * v[i];
+      for (i = start; i < end; i++) out[i] = -factor * (double)single[i] - slope * v[i];
     else if (out && twice)
-      for (i = start; i < end; i++) out[i] = -twice[i] - slope * v[i];
+      for (i = start; i < end; i++) out[i] = -factor * twice[i] - slope * v[i];
     else if (out)
       for (i = start; i < end; i++) out[i] = -slope * v[i];
     start = end;
@@ -44,27 +44,37 @@ static MP_CLONES double with_prior(const mp_posterior *p, double share, const do
   return square;
 }
 
+/* log p(y | theta) by the sum of the losses; factor: minus its derivative by that. */
+static double log_likelihood(const mp_posterior *p, double losses, double *factor) {
+  *factor = 1.0;
+  if (!(p->shape > 0.0)) return -losses;
+  double scale = p->rate + (losses - p->constant);
+  *factor = p->shape / scale;
+  return -p->shape * log(scale);
+}
+
 static int value(size_t dim, const double *x, double *logp, void *user_data) {
   mp_posterior *p = user_data;
-  double losses = 0.0;
+  double losses = 0.0, factor;
   if (p->data->n)
     mp_network_loss_sum(p->network, p->loss, as_reals(p, dim, x, p->parameters), p->data, NULL, p->data->n, INFINITY,
                         &losses, p->work);
-  *logp = p->log_norm - 0.5 * with_prior(p, 1.0, x, NULL, NULL) - losses;
+  *logp = p->log_norm - 0.5 * with_prior(p, 1.0, 1.0, x, NULL, NULL) + log_likelihood(p, losses, &factor);
   return 0;
 }
 
 /* Value and gradient of some rows' likelihood and a share of the prior. */
 static void part(const mp_posterior *p, const mp_data *data, double share, size_t dim, const double *x, double *grad,
                  double *logp) {
-  double losses = 0.0;
+  double losses = 0.0, factor;
   void *gradient = NULL;
   if (data->n) {
     gradient = reals_of(p, grad, p->gradient);
     mp_network_loss_grad(p->network, p->loss, as_reals(p, dim, x, p->parameters), data, NULL, data->n, &losses,
                          gradient, p->work);
   }
-  *logp = share * (p->log_norm - 0.5 * with_prior(p, share, x, gradient, grad)) - losses;
+  double likelihood = log_likelihood(p, losses, &factor);
+  *logp = share * (p->log_norm - 0.5 * with_prior(p, factor, share, x, gradient, grad)) + likelihood;
 }
 
 static int logp_grad(size_t dim, const double *x, double *grad, double *logp, void *user_data) {
@@ -96,7 +106,7 @@ static int hvp(size_t dim, const double *x, const double *v, double *product, vo
                                      as_reals(p, dim, v, p->vector), p->data, NULL, p->data->n, reals, p->work);
     if (status) return status;
   }
-  with_prior(p, 1.0, v, reals, product);
+  with_prior(p, 1.0, 1.0, v, reals, product);
   return 0;
 }
 

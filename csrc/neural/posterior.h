@@ -19,6 +19,8 @@ typedef struct mp_posterior {
   const int64_t *ends;       /* [n_tensors] where the parameters of each tensor end in theta */
   const double *precisions;  /* [n_tensors] of the N(0, 1 / precision) priors */
   double log_norm;           /* of the priors */
+  double shape, rate, constant; /* shape > 0: noise precision integrated out, log p(y | theta) = -shape log(rate +
+                                   losses - constant), without second derivatives; else minus the losses */
   int64_t n_blocks;          /* the data in so many parts, for splitting integrators */
   const int64_t *edges;      /* [n_blocks + 1] first row of each */
   void *parameters;          /* [dim] reals of the network, its own copy where that is float */

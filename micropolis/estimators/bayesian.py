@@ -253,7 +253,7 @@ class BayesianMLPRegressor(common.base.RegressorMixin, _BayesianMLP):  # type: i
         (shape, rate) of the Gamma prior of a learned precision, for the standardised y: worth 2 shape observations
         with a residual sum of squares of 2 rate.
     kernel, warmup, draws, chains, threads, dtype, random_state
-        As for `BayesianMLPClassifier`. Chains of a learned precision run one after another.
+        As for `BayesianMLPClassifier`.
     standardize : bool
         Bring features and y to mean 0 and standard deviation 1 first, the scale that the priors are meant for;
         predictions are in the units of y.
@@ -335,7 +335,7 @@ class BayesianMLPRegressor(common.base.RegressorMixin, _BayesianMLP):  # type: i
         precisions = self._precisions(nets[0])
         if self.tau_out is None:
             unknown = UnknownNoise(nets[0], rows, targets, precisions, self.noise_prior)
-            self._sample(Density.from_callable(unknown, nets[0].n_parameters), nets, chains)
+            self._sample(unknown, nets, chains)
             learned = unknown.draw(self.trace_.draws, np.random.default_rng(noise))
             self.tau_out_ = learned / self.y_scale_**2
         else:

@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 from .. import checks
 from ..bayes import predict_model
 from ..errors import InputError
-from ..neural.losses import as_loss
 from ..neural.network import Sequential
 from ..neural.posterior import Posterior
 
 Array = NDArray[np.float64]
 
 
-class UnknownNoise:
-    """log p(theta | y) and its gradient, the noise precision t integrated out under t ~ Gamma(shape, rate).
+class UnknownNoise(Posterior):
+    """log p(theta | y), up to a constant, the noise precision t integrated out under t ~ Gamma(shape, rate).
 
     With S the residual sum of squares, the likelihood t^(n/2) exp(-t S / 2) and the prior of t give
     log p(y | theta) = -(shape + n/2) log(rate + S/2) + const, and t | theta, y ~ Gamma(shape + n/2, rate + S/2).
@@ -40,26 +39,17 @@ class UnknownNoise:
         numbers = checks.numbers("noise_prior", prior)
         if numbers.shape != (2,) or not np.all(np.isfinite(numbers) & (numbers > 0)):
             raise InputError(f"noise_prior: expected two positive numbers (shape, rate), got {prior!r}")
-        self.net, self.x, self.y = net, x, y
-        self.shape, self.rate = float(numbers[0]) + 0.5 * len(y), float(numbers[1])
-        posterior = Posterior(net, x, y, loss="regression", tau=tau)
-        self.precisions = np.concatenate([np.full(stop - start, p) for start, stop, p in posterior._tensors()])
-        self.data, self.loss = net.data(x, y, "regression"), as_loss("regression", 1.0, 1)
-        self.constant = 0.5 * len(y) * math.log(2 * math.pi)  # of the loss, beyond S / 2
-
-    def __call__(self, theta: Array) -> tuple[float, Array]:
-        """Log density, up to a constant, and gradient."""
-        weights = theta.astype(self.net.dtype)
-        total, slope = self.net.bind().loss_grad(self.loss, weights, self.data)
-        scale = self.rate + total - self.constant
-        logp = -self.shape * math.log(scale) - 0.5 * float(theta @ (self.precisions * theta))
-        return logp, -self.shape / scale * slope - self.precisions * theta
+        super().__init__(net, x, y, loss="regression", tau=tau)
+        self.x, self.y = x, y
+        # the losses of precision 1 are S / 2 and this
+        self._noise = float(numbers[0]) + 0.5 * len(y), float(numbers[1]), 0.5 * len(y) * math.log(2 * math.pi)
 
     def draw(self, draws: NDArray[Any], rng: np.random.Generator) -> Array:
         """A noise precision for every draw (chains, draws, dim) of the weights."""
         _, logp = predict_model(self.net, draws, self.x, self.y, loss="regression")
         assert logp is not None
-        return rng.gamma(self.shape, 1 / (self.rate - logp - self.constant))
+        shape, rate, constant = self._noise
+        return rng.gamma(shape, 1 / (rate - logp - constant))
 
 
 def mixture_quantiles(means: Array, sds: Array, levels: Array) -> Array:

@@ -104,6 +104,8 @@ class Posterior(Density):
         return {**super().__getstate__(), "_shared": None}
 
     _shared: Any = None
+    # (shape, rate) of a noise precision that is integrated out, and what of the losses is not residuals; shape 0: none
+    _noise: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def _compiled(self) -> Any:
         """What all chains share: network, loss, data, and the arrays of the struct."""
@@ -125,14 +127,14 @@ class Posterior(Density):
         reals = [np.empty(self.dim, dtype=self.net.dtype) for _ in range(3)]
         unit, work = np.empty(self.dim), network.work(data.n)
         struct = words(
-            network.address, loss.address, data.address, len(ends), ends, self.precisions, log_norm, len(edges) - 1,
-            edges, *reals, unit, work,
+            network.address, loss.address, data.address, len(ends), ends, self.precisions, log_norm, *self._noise,
+            len(edges) - 1, edges, *reals, unit, work,
         )  # fmt: skip
         return CDensity(
             self.dim,
             user_data=struct.ctypes.data,
             keep_alive=(struct, self._shared, self.precisions, reals, unit, work),
-            template=posterior_templates()[0 if loss.kind == "user" else 1],
+            template=posterior_templates()[0 if loss.kind == "user" or self._noise[0] else 1],
             n_blocks=self.batches,
         )
 
