@@ -122,24 +122,7 @@ def test_trajectories_of_rmnuts_have_the_length_they_need():
     assert 1.6 < shorter.stats["n_steps"].mean() / stats_["n_steps"].mean() < 2.5
 
 
-# -- the faults of the specification that concern metrics and implicit steps -----------------------------------------
-
-
-def test_an_indefinite_hessian_is_a_rejection():
-    """Not an exception, not lost draws: its own status, and the chain stays where the Hessian is positive definite."""
-    density = mp.densities.GaussianMixture([[-2.0, 0.0], [2.0, 0.0]], [np.eye(2), np.eye(2)], [0.5, 0.5])
-    start = np.array([2.0, 0.1])
-    trace = run(density, mp.RMHMC(0.4, 4, metric=mp.Hessian()), draws=400, warmup=0, chains=2, init=start, seed=8)
-    status = trace.stats["status"]
-    assert trace.draws.shape == (2, 400, 2) and np.any(status == protocol.METRIC_INDEFINITE)
-    assert not np.any(trace.stats["accepted"][status != protocol.OK])
-    assert np.any(trace.stats["accepted"])
-    assert np.all(np.linalg.eigvalsh(-density.hessian(trace.draws))[..., 0] > 0)
-
-
-def test_an_indefinite_start_keeps_its_draws():
-    trace = run(FUNNEL, mp.RMHMC(metric=mp.Hessian()), draws=20, warmup=0, chains=1, init=np.full(11, 1.0), seed=8)
-    assert np.all(trace.stats["status"] == protocol.METRIC_INDEFINITE) and np.all(trace.draws == 1.0)
+# -- eigenvalues that are zero or equal, steps that do not return; the rest is in test_peer_faults.py ------------------
 
 
 def test_zero_eigenvalues():
@@ -165,19 +148,6 @@ def test_nine_equal_eigenvalues_need_no_jitter():
     assert np.all(np.isfinite(at.force(at.momentum(np.random.default_rng(11)))))
 
 
-@pytest.mark.parametrize("integrator", ["implicit", "midpoint", "explicit"])
-def test_an_unconverged_solve_is_never_used(integrator):
-    kernel = mp.RMHMC(0.15, 5, integrator=integrator, fixed_point_max_iter=2)
-    start = FUNNEL.sample_exact(np.random.default_rng(12), 1)[0]
-    trace = run(FUNNEL, kernel, draws=200, warmup=0, chains=1, init=start, seed=13)
-    stats_ = trace.stats
-    assert np.all(stats_["not_converged"] == (stats_["status"] == protocol.NOT_CONVERGED))
-    assert np.mean(stats_["not_converged"]) > 0.5
-    assert not np.any(stats_["accepted"][stats_["not_converged"]])
-    assert np.all(stats_["divergent"][stats_["not_converged"]])
-    assert np.all(stats_["accept_prob"][stats_["not_converged"]] == 0)
-
-
 def test_steps_that_do_not_return_are_counted():
     """Asked for more than a tolerance of 1e-3 can give, the check rejects; of an exact solve it lets all through."""
     start = FUNNEL.sample_exact(np.random.default_rng(14), 1)[0]
@@ -192,13 +162,6 @@ def test_steps_that_do_not_return_are_counted():
     unchecked = mp.RMHMC(0.15, 5, fixed_point_tol=1e-12)
     same = run(FUNNEL, unchecked, draws=200, warmup=0, chains=1, init=start, seed=15)
     assert np.mean(good.stats["n_metric"]) > 1.5 * np.mean(same.stats["n_metric"])
-
-
-def test_rejection_on_the_first_draw_stays_where_warm_up_ended():
-    kernel = mp.RMHMC(0.3, 4, fixed_point_tol=1e-6)
-    whole = run(FUNNEL, kernel, draws=40, warmup=0, chains=1, init=np.full(11, 0.5), seed=16)
-    split = run(FUNNEL, kernel, draws=20, warmup=20, chains=1, init=np.full(11, 0.5), seed=16)
-    np.testing.assert_array_equal(split.draws, whole.draws[:, 20:])
 
 
 # -- options ---------------------------------------------------------------------------------------------------------
