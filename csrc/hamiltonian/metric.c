@@ -121,6 +121,7 @@ static int hessian(mp_geometry *g, const double *x, double *out) {
 MP_INLINE int contract(const mp_geometry *g, const mp_point *point, const double *m, double *product) {
   const mp_riemannian_options *o = g->options;
   if (o->kind == MP_USER_METRIC) {
+    memset(product, 0, g->dim * sizeof(double));
     int code = o->user_contraction(g->dim, point->q, m, product, o->user_data);
     for (size_t k = 0; k < g->dim; k++) product[k] = -product[k];
     return code;
@@ -169,8 +170,12 @@ MP_CLONES int mp_geometry_metric(mp_geometry *g, mp_point *point) {
     }
     return MP_OK;
   }
-  if (o->kind == MP_USER_METRIC) code = o->user_metric(dim, point->q, g->plain, o->user_data);
-  else code = hessian(g, point->q, g->plain);
+  if (o->kind == MP_USER_METRIC) {
+    memset(g->plain, 0, dim * dim * sizeof(double));
+    code = o->user_metric(dim, point->q, g->plain, o->user_data);
+  } else {
+    code = hessian(g, point->q, g->plain);
+  }
   if (code) return status_of(code);
   if (o->kind == MP_HESSIAN_DIAGONAL) {
     for (size_t i = 0; i < dim; i++) {
@@ -180,6 +185,7 @@ MP_CLONES int mp_geometry_metric(mp_geometry *g, mp_point *point) {
     return MP_OK;
   }
   double sign = o->kind == MP_USER_METRIC ? 1.0 : -1.0;
+  memset(g->a, 0, dim * stride * sizeof(double)); /* behind dim as well: a velocity that overflowed leaves NaN there */
   for (size_t i = 0; i < dim; i++)
     for (size_t j = 0; j < dim; j++) g->a[i * stride + j] = sign * g->plain[i * dim + j];
   if (o->kind != MP_SOFTABS) {

@@ -104,6 +104,24 @@ def test_a_metric_of_the_users(tmp_path):
         resume(loaded, 3)
 
 
+def diagonal_of_the_user(q, g):
+    g[0, 0], g[1, 1] = 1.0 + 0.5 * q[0] ** 2, 2.0
+
+
+def contraction_of_the_diagonal(q, m, c):
+    c[0] += m[0, 0] * q[0]
+
+
+@pytest.mark.parametrize("make", [mp.RMHMC, mp.RMNUTS])
+def test_a_metric_of_the_users_is_filled_into_zeros(make):
+    """Not into what the last evaluation left there."""
+    pytest.importorskip("numba")
+    density = mp.densities.Gaussian([0.0, 0.0])
+    kernel = make(0.3, 4, metric=mp.UserMetric(diagonal_of_the_user, contraction_of_the_diagonal))
+    trace = run(density, kernel, draws=200, warmup=0, chains=2, init=np.zeros(2), seed=7)
+    assert not trace.stats["divergent"].any() and trace.stats["accept_prob"].mean() > 0.9
+
+
 def test_trajectories_of_rmnuts_have_the_length_they_need():
     """NUTS by name and by nature: lengths vary, a tree of depth d has 2^d - 1 steps, the funnel's marginal is right."""
     start = FUNNEL.sample_exact(np.random.default_rng(20), 4)
