@@ -181,6 +181,11 @@ def test_07_an_unconverged_solve_is_rejected_and_counted(integrator):
     assert np.all(stats["accept_prob"][lost] == 0)
     from_here = np.concatenate([start[None], trace.draws[0, :-1]])
     np.testing.assert_array_equal(trace.draws[0, lost[0]], from_here[lost[0]])
+    # nor are those of the steps between kept draws lost
+    for backend in ("c", "python"):
+        groups = trace.stats[0, :50].reshape(10, 5)
+        thin = run(FUNNEL, kernel, **options | {"draws": 10}, thin=5, backend=backend).stats[0]
+        np.testing.assert_array_equal(thin["not_converged"], groups["not_converged"].any(axis=1))
     # where no equation can be solved no tree has a leaf
     kernel = mp.RMNUTS(0.15, integrator=integrator, fixed_point_max_iter=1, fixed_point_tol=1e-14)
     trace = run(FUNNEL, kernel, **options)
