@@ -34,7 +34,7 @@ METRIC_INDEFINITE, NOT_CONVERGED, NON_REVERSIBLE = 4, 5, 6
 
 
 def own_flags(info: np.dtype[Any]) -> tuple[str, ...]:
-    """The booleans of an info record behind its head: of a thinned draw, whether any step of it had them; at most 8 (MP_MAX_FLAGS)."""
+    """The booleans of an info record behind its head, at most 8: of a thinned draw, whether any step of it had them."""
     return tuple(name for name in (info.names or ())[len(INFO_HEAD) :] if info[name] == np.bool_)
 
 

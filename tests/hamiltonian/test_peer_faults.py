@@ -106,6 +106,13 @@ def test_03_an_indefinite_metric_and_a_zero_eigenvalue_are_rejections(make):
         trace = run(density, make(0.3, 4, metric=mp.Hessian()), draws=20, warmup=5, chains=1, init=at, seed=3)
         assert np.all(trace.stats["status"] == protocol.METRIC_INDEFINITE)
         np.testing.assert_array_equal(trace.draws[0], np.tile(at, (20, 1)))
+    # what is not a number is not called indefinite
+    bent = mp.Density.from_callable(lambda x: (normal(x)[0], -x if x[0] < 1.0 else np.full(2, np.nan)), 2)
+    for metric in (mp.Hessian(), mp.HessianDiag(), mp.SoftAbs(1.0), mp.GradientSquare(1.0)):
+        for backend in ("c", "python"):
+            kernel, plan = make(0.3, 4, metric=metric), {"draws": 60, "warmup": 0, "chains": 1, "seed": 3}
+            status = run(bent, kernel, init=np.array([0.9, 0.0]), backend=backend, **plan).stats["status"]
+            assert set(status.ravel()) == {protocol.OK, protocol.NON_FINITE}
     # SoftAbs has no such points: it starts at a zero eigenvalue and moves on
     for at in (np.zeros(3), np.array([1.0, 0.5, 0.0])):
         trace = run(flat(), make(0.15, 4, metric=mp.SoftAbs(2.0)), draws=100, warmup=0, chains=1, init=at, seed=3)
@@ -198,15 +205,17 @@ def test_07_an_unconverged_solve_is_rejected_and_counted(integrator):
 def test_08_trajectories_of_nuts_end_where_they_turn(name):
     """Fault 8: fixed-length HMC by the name of NUTS.
 
-    On a normal density of sd s in many dimensions every trajectory is nearly a circle, of period 2 pi s by NUTS and
-    2 pi under its Hessian. It turns when it has gone round half of that: the doubling that passes it is the last.
+    With the inverse mass of a normal density, or its Hessian, every trajectory in many dimensions is nearly a circle of
+    period 2 pi, and turns when it has gone round half of it: the doubling that passes that is the last. Momenta against
+    momenta, not velocities, would see but the narrowest coordinates.
     """
-    sd, period = 2.0, 2 * np.pi * (2.0 if name == "NUTS" else 1.0)
+    sd, period = np.geomspace(0.01, 100.0, 50), 2 * np.pi
     density = mp.densities.Gaussian(np.zeros(50), std=sd)
     start = density.sample_exact(np.random.default_rng(8), 2)
     for a_period in (12, 25, 50, 100, 200):
         step = period / a_period
-        kernel = mp.NUTS(step_size=step, metric="unit") if name == "NUTS" else mp.RMNUTS(step, metric=mp.HessianDiag())
+        euclidean = mp.NUTS(step_size=step, inverse_mass=sd**2)
+        kernel = euclidean if name == "NUTS" else mp.RMNUTS(step, metric=mp.HessianDiag())
         stats = run(density, kernel, draws=50, warmup=0, chains=2, init=start, seed=8).stats
         depth = math.ceil(math.log2(a_period / 2 + 1))
         assert np.all(stats["depth"] == depth)

@@ -8,6 +8,7 @@ from scipy import stats
 
 import micropolis as mp
 from micropolis import protocol
+from micropolis.hamiltonian import metrics
 
 FUNNEL = mp.densities.Funnel(11)
 
@@ -78,6 +79,9 @@ def test_hessian_metrics_leave_the_target_invariant(metric):
     assert_standard_normal_points(z[:, -1], "last draws")
 
 
+USER_FUNCTIONS = ("user_metric", "user_contraction")
+
+
 def metric_of_the_user(q, g):
     g[0, 0] = 1.0 + 0.5 * q[0] ** 2
 
@@ -120,6 +124,16 @@ def test_a_metric_of_the_users_is_filled_into_zeros(make):
     kernel = make(0.3, 4, metric=mp.UserMetric(diagonal_of_the_user, contraction_of_the_diagonal))
     trace = run(density, kernel, draws=200, warmup=0, chains=2, init=np.zeros(2), seed=7)
     assert not trace.stats["divergent"].any() and trace.stats["accept_prob"].mean() > 0.9
+
+
+def test_a_kernel_keeps_the_functions_of_its_metric():
+    """However many others are compiled while a chain runs, and whatever the cache of them lets go."""
+    pytest.importorskip("numba")
+    kernel = mp.RMHMC(0.5, 3, metric=mp.UserMetric(metric_of_the_user, contraction_of_the_user))
+    options = np.zeros(1, kernel.OPTIONS)
+    alive = kernel.fill_options(options[0], 1)
+    metrics._compile.cache_clear()
+    assert {function.address for function in alive} == {int(options[name][0]) for name in USER_FUNCTIONS}
 
 
 def test_trajectories_of_rmnuts_have_the_length_they_need():
@@ -221,7 +235,11 @@ def test_arguments():
     ):  # fmt: skip
         with pytest.raises(mp.errors.MicropolisError, match=name):
             mp.RMHMC(**{name: bad})
-    for name, bad in (("max_depth", 21), ("metric", "softabs"), ("integrator", "explicit_uncorrected")):
+    for name, bad in (
+        ("max_depth", 21), ("metric", "softabs"), ("integrator", "explicit_uncorrected"), ("integrator", np.zeros(2)),
+        ("metric", {"metric": []}), ("metric", {"metric": "SoftAbs", "beta": 1.0}),
+        ("metric", {"metric": "GradientSquare"}),
+    ):  # fmt: skip
         with pytest.raises(mp.errors.MicropolisError, match=name):
             mp.RMNUTS(**{name: bad})
     with pytest.raises(mp.errors.InputError, match="reversibility_tol"):
