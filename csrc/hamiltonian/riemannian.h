@@ -28,7 +28,7 @@ typedef struct mp_riemannian_options {
   int64_t n_steps;
   double jitter; /* in [0, 1): the number of steps is uniform on n_steps (1 -+ jitter), rounded, at least 1 */
   int64_t integrator; /* mp_riemannian_integrator */
-  double tolerance;   /* on the largest residual of an implicit equation, relative to max(1, largest unknown) */
+  double tolerance;   /* on the largest residual of an implicit equation, relative as mp_solver_look has it */
   int64_t max_iterations;
   double reversibility;  /* > 0: each step is taken back and must return this closely */
   double binding;        /* omega of MP_EXPLICIT_UNCORRECTED */

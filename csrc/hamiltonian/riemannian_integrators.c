@@ -10,10 +10,11 @@ size_t mp_trajectory_work_size(size_t dim) {
          (dim * stride + 4 * stride) + 9 * stride;
 }
 
-static double *place_solver(mp_solver *s, size_t dim, size_t parts, double start, double *work) {
+static double *place_solver(mp_solver *s, size_t dim, size_t parts, size_t position, double start, double *work) {
   size_t stride = mp_padded(dim), length = parts * stride;
   double *after = work + parts * dim * length;
-  *s = (mp_solver){dim, stride, parts, start, work, after, after + length, after + 2 * length, after + 3 * length, 0};
+  *s = (mp_solver){dim, stride,   parts, start, work, after, after + length, after + 2 * length, after + 3 * length,
+                   0,   position, 1.0};
   memset(after, 0, 4 * length * sizeof *work);
   return after + 4 * length;
 }
@@ -33,12 +34,14 @@ void mp_trajectory_place(mp_trajectory *t, const mp_riemannian_options *options,
   work = mp_point_place(&t->points[1], dim, work);
   t->at = &t->points[0];
   t->trial = &t->points[1];
+  /* (q, p) of two unknowns lie one behind the other, here and below */
   double **vectors[] = {&t->q,      &t->p,      &t->q_first, &t->p_first, &t->q_copy, &t->p_copy, &t->q_from,
                         &t->p_from, &t->q_back, &t->p_back,  &t->v,       &t->v_end,  &t->force};
   for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++, work += stride) *vectors[i] = work;
   t->half = work;
-  work = place_solver(&t->solver, dim, two ? 2 : 1, options->integrator == MP_EXPLICIT ? 0.25 : 1.0, work + 2 * stride);
-  work = place_solver(&t->solver_q, dim, 1, 1.0, work);
+  double start = options->integrator == MP_EXPLICIT ? 0.25 : 1.0;
+  work = place_solver(&t->solver, dim, two ? 2 : 1, two ? 0 : 1, start, work + 2 * stride);
+  work = place_solver(&t->solver_q, dim, 1, 0, 1.0, work);
   work = place_history(&t->history, (two ? 2 : 1) * stride, work);
   place_history(&t->history_q, stride, work);
   t->fresh = 0;
@@ -79,10 +82,11 @@ int mp_trajectory_energy(mp_trajectory *t, double *energy) {
 
 static int code_status(int code) { return code == 0 ? MP_OK : code < 0 ? MP_DENSITY_FATAL : MP_DENSITY_REJECTED; }
 
-/* Look at the residual: MP_OK with *done, or move x, or a status that ends the trajectory. */
-MP_INLINE int iterate(mp_trajectory *t, mp_solver *s, int64_t iteration, double *x, int *done) {
+/* Look at the residual on the way from `from` to `to`: MP_OK with *done, or move x, or a status that ends the trajectory. */
+MP_INLINE int iterate(mp_trajectory *t, mp_solver *s, int64_t iteration, const double *from, const double *to,
+                      double *x, int *done) {
   t->iterations++;
-  int state = mp_solver_look(s, t->options->tolerance, x);
+  int state = mp_solver_look(s, t->options->tolerance, from, to);
   *done = state == MP_SOLVER_DONE;
   if (*done) return MP_OK;
   if (state == MP_SOLVER_LOST) return MP_NON_FINITE;
@@ -112,7 +116,7 @@ static MP_CLONES int implicit_leapfrog(mp_trajectory *t, double eps) {
     if (code) return code_status(code);
     for (size_t i = 0; i < stride; i += MP_LANES)
       mp_store8(t->solver.residual + i, (mp_load8(p_half + i) - mp_load8(t->p + i)) + half * mp_load8(t->force + i));
-    status = iterate(t, &t->solver, iteration, p_half, &done);
+    status = iterate(t, &t->solver, iteration, t->p, p_half, p_half, &done);
     if (status != MP_OK) return status;
   }
   double *next = mp_history_next(&t->history);
@@ -134,7 +138,7 @@ static MP_CLONES int implicit_leapfrog(mp_trajectory *t, double eps) {
     for (size_t i = 0; i < stride; i += MP_LANES)
       mp_store8(t->solver_q.residual + i,
                 (mp_load8(q_new + i) - mp_load8(t->q + i)) - half * (mp_load8(t->v + i) + mp_load8(t->v_end + i)));
-    status = iterate(t, &t->solver_q, iteration, q_new, &done);
+    status = iterate(t, &t->solver_q, iteration, t->q, q_new, q_new, &done);
     if (status != MP_OK) return status;
   }
   next = mp_history_next(&t->history_q);
@@ -181,7 +185,7 @@ static MP_CLONES int implicit_midpoint(mp_trajectory *t, double eps) {
       mp_store8(r + i, (mp_load8(q_mid + i) - mp_load8(t->q + i)) - half * mp_load8(t->v + i));
       mp_store8(r + stride + i, (mp_load8(p_mid + i) - mp_load8(t->p + i)) + half * mp_load8(t->force + i));
     }
-    status = iterate(t, &t->solver, iteration, q_mid, &done);
+    status = iterate(t, &t->solver, iteration, t->q, q_mid, q_mid, &done);
     if (status != MP_OK) return status;
   }
   double *next = mp_history_next(&t->history);
@@ -225,7 +229,7 @@ static MP_CLONES int explicit_projected(mp_trajectory *t, double eps) {
       mp_store8(r + i, (mp_load8(q + i) - mp_load8(t->q_copy + i)) + 2.0 * mp_load8(a + i));
       mp_store8(r + stride + i, (mp_load8(p + i) - mp_load8(t->p_copy + i)) + 2.0 * mp_load8(b + i));
     }
-    status = iterate(t, &t->solver, iteration, a, &done);
+    status = iterate(t, &t->solver, iteration, t->q, q, a, &done);
     if (status != MP_OK) return status;
   }
   set(2 * stride, a, mp_history_next(&t->history));
@@ -274,14 +278,18 @@ static int one_way(mp_trajectory *t, double eps) {
   }
 }
 
-/* max |x - y| within tolerance, relative to max(1, max |x|) */
-static int agree(size_t dim, const double *x, const double *y, double tolerance) {
-  double size = 1.0, gap = 0.0;
+/* Whether a step from x to `end` and back has come to y: within tolerance of the size that mp_solver_look takes. */
+static int agree(size_t dim, const double *x, const double *end, const double *y, int position, double tolerance) {
+  double size = 0.0, largest = 0.0;
   for (size_t i = 0; i < dim; i++) {
-    size = fabs(x[i]) > size ? fabs(x[i]) : size;
-    gap = fabs(x[i] - y[i]) > gap ? fabs(x[i] - y[i]) : gap;
+    double gap = fabs(end[i] - x[i]), most = fabs(x[i]) > fabs(end[i]) ? fabs(x[i]) : fabs(end[i]);
+    size = gap > size ? gap : size;
+    largest = most > largest ? most : largest;
   }
-  return gap <= tolerance * size;
+  double limit = tolerance * (position ? size : largest) + MP_POSITION_ROUNDING * largest;
+  for (size_t i = 0; i < dim; i++)
+    if (!(fabs(x[i] - y[i]) <= limit)) return 0;
+  return 1;
 }
 
 /* Take the step just made back, on its own: 0, or a status. The state is the end of the step before and after. */
@@ -293,9 +301,10 @@ static int take_back(mp_trajectory *t, double eps) {
   set(stride, t->p, t->p_back);
   mp_trajectory_forget(t);
   int status = one_way(t, -eps);
-  if (status > 0 || (status == MP_OK && !(agree(dim, t->q_from, t->q, t->options->reversibility) &&
-                                          agree(dim, t->p_from, t->p, t->options->reversibility))))
-    status = MP_NON_REVERSIBLE;
+  double tolerance = t->options->reversibility;
+  int there = agree(dim, t->q_from, t->q_back, t->q, 1, tolerance) &&
+              agree(dim, t->p_from, t->p_back, t->p, 0, tolerance);
+  if (status > 0 || (status == MP_OK && !there)) status = MP_NON_REVERSIBLE;
   mp_trajectory_forget(t);
   set(stride, t->q_back, t->q);
   set(stride, t->p_back, t->p);

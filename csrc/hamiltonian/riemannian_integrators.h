@@ -16,6 +16,8 @@ typedef struct mp_solver {
   double *inverse;  /* [parts * dim][parts * stride] */
   double *residual, *change, *difference, *product;
   int moved;
+  size_t position; /* which part of the unknowns is a position */
+  double size;     /* least of the sizes of parts, at most 1 */
 } mp_solver;
 
 /* The last three of a sequence of vectors, extrapolated by the polynomial through them. */

@@ -2,13 +2,17 @@
 #ifndef MICROPOLIS_SOLVER_H
 #define MICROPOLIS_SOLVER_H
 
+#include <float.h>
 #include <math.h>
 
 #include "common/simd.h"
 #include "hamiltonian/riemannian_integrators.h"
 
-/* Differences of residuals smaller than this are rounding: they teach nothing about the Jacobian. */
+/* Differences of residuals smaller than this are rounding: they teach nothing about the Jacobian. Of unknowns below 1,
+ * relative to them. */
 #define MP_SMALLEST_LESSON 1e-10
+/* Roundings of a position that no residual can do without. */
+#define MP_POSITION_ROUNDING (4.0 * DBL_EPSILON)
 
 MP_INLINE double mp_rows_dot(size_t stride, size_t parts, const double *x, const double *y) {
   double total = 0.0;
@@ -30,15 +34,24 @@ MP_INLINE void mp_solver_reset(mp_solver *s) {
 
 enum { MP_SOLVER_ON = 0, MP_SOLVER_DONE = 1, MP_SOLVER_LOST = 2 };
 
-/* The state of the iteration at x, whose residual is in s->residual. */
-MP_INLINE int mp_solver_look(const mp_solver *s, double tolerance, const double *x) {
+/* The state of the iteration, whose residual is in s->residual, on the way from `from` to `to`. Nothing but these says what
+ * is small: a momentum is measured by itself, a position, whose origin is anywhere, by how far it has come. */
+MP_INLINE int mp_solver_look(mp_solver *s, double tolerance, const double *from, const double *to) {
   int done = 1;
+  s->size = 1.0;
   for (size_t part = 0; part < s->parts; part++) {
-    double size = 1.0;
-    for (size_t i = part * s->stride; i < part * s->stride + s->dim; i++) size = fabs(x[i]) > size ? fabs(x[i]) : size;
+    double size = 0.0, largest = 0.0;
+    for (size_t i = part * s->stride; i < part * s->stride + s->dim; i++) {
+      double gap = fabs(to[i] - from[i]), most = fabs(from[i]) > fabs(to[i]) ? fabs(from[i]) : fabs(to[i]);
+      size = gap > size ? gap : size;
+      largest = most > largest ? most : largest;
+    }
+    if (part != s->position) size = largest;
+    double limit = tolerance * size + MP_POSITION_ROUNDING * largest;
+    s->size = size < s->size ? size : s->size;
     for (size_t i = part * s->stride; i < part * s->stride + s->dim; i++) {
       if (!isfinite(s->residual[i])) return MP_SOLVER_LOST;
-      if (!(fabs(s->residual[i]) <= tolerance * size)) done = 0;
+      if (!(fabs(s->residual[i]) <= limit)) done = 0;
     }
   }
   return done ? MP_SOLVER_DONE : MP_SOLVER_ON;
@@ -58,7 +71,7 @@ MP_INLINE void mp_solver_move(mp_solver *s, double *x) {
                                                     s->difference);
     double along = mp_rows_dot(stride, parts, s->change, s->product);
     double square = mp_rows_dot(stride, parts, s->change, s->change);
-    if (largest > MP_SMALLEST_LESSON && fabs(along) > 0.05 * square) {
+    if (largest > MP_SMALLEST_LESSON * s->size && fabs(along) > 0.05 * square) {
       for (size_t i = 0; i < length; i += MP_LANES) { /* change' * inverse */
         mp_v8 sum = {0};
         for (size_t part = 0; part < parts; part++)

@@ -222,7 +222,8 @@ class RMHMC(Kernel):
         phase space with a symmetric projection, exact and slower. "explicit_uncorrected": two copies bound together
         and never projected, as published; does not leave the target invariant.
     fixed_point_tol : float
-        An implicit equation is solved when its largest residual is below this, relative to max(1, largest unknown).
+        An implicit equation is solved when its largest residual is below this, relative to the largest momentum, and
+        for positions to how far the step goes.
     fixed_point_max_iter : int
         Residuals looked at before the trajectory is rejected as ``NOT_CONVERGED``.
     jitter : float

@@ -20,7 +20,7 @@ from .geometry import (
     code_status,
     make_geometry,
 )
-from .solver import DONE, LOST, make_solver
+from .solver import DONE, LOST, POSITION_ROUNDING, make_solver
 from .work import (
     FORCE,
     HALF,
@@ -114,17 +114,17 @@ def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
         return OK, (kinetic + 0.5 * log_det(options, at)) - at[VALUE, 0]
 
     @jit
-    def iterate(options, g, s, iteration, x):  # type: ignore[no-untyped-def]
-        """(status, done) at x, whose residual is there; x moves on where it is not done."""
+    def iterate(options, g, s, iteration, start, end, position, x):  # type: ignore[no-untyped-def]
+        """(status, done) on the way from `start` to `end`, whose residual is there; x moves on where it is not done."""
         g[ITERATIONS, 0] += 1.0
-        state = look(s, options.tolerance, x)
+        state, size = look(s, options.tolerance, start, end, position)
         if state == DONE:
             return OK, True
         if state == LOST:
             return NON_FINITE, False
         if iteration + 1 >= options.max_iterations:
             return NOT_CONVERGED, False
-        move(s, x, iteration > 0)
+        move(s, x, iteration > 0, size)
         return OK, False
 
     @jit
@@ -132,7 +132,7 @@ def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
         """Solve p_h = p - eps/2 H_q(q, p_h)."""
         vectors, g, at, s, history = t[0], t[1], t[2], solver_of(t), t[10]
         p, p_half, kick, residual = vectors[MOMENTUM], vectors[HALF], vectors[KICK], t[6]
-        n, unknown = p.size, vectors[HALF : HALF + 1]
+        n, known, unknown = p.size, vectors[MOMENTUM : MOMENTUM + 1], vectors[HALF : HALF + 1]
         guess(history, g[AGE, 0], vectors[Q_COPY : Q_COPY + 1])
         for i in range(n):
             p_half[i] = p[i] + vectors[Q_COPY, i]
@@ -145,7 +145,7 @@ def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
                 return status_of(code)
             for i in range(n):
                 residual[0, i] = (p_half[i] - p[i]) + half * vectors[FORCE, i]
-            status, done = iterate(options, g, s, iteration, unknown)
+            status, done = iterate(options, g, s, iteration, known, unknown, 1, unknown)
             if status != OK:
                 return status
             iteration += 1
@@ -160,7 +160,7 @@ def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
         """q' = q + eps/2 [H_p(q, p_h) + H_p(q', p_h)]; the point there is `trial`."""
         vectors, g, trial, s, history = t[0], t[1], t[3], solver_q_of(t), t[16]
         q, p_half, v, v_end, residual = vectors[POSITION], vectors[HALF], vectors[V], vectors[V_END], t[12]
-        n, unknown = q.size, trial[Q : Q + 1]
+        n, known, unknown = q.size, vectors[POSITION : POSITION + 1], trial[Q : Q + 1]
         guess(history, g[AGE_Q, 0], vectors[Q_COPY : Q_COPY + 1])
         for i in range(n):
             unknown[0, i] = (q[i] + eps * v[i]) + half * vectors[Q_COPY, i]
@@ -172,7 +172,7 @@ def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
             velocity(options, g, trial, p_half, v_end)
             for i in range(n):
                 residual[0, i] = (unknown[0, i] - q[i]) - half * (v[i] + v_end[i])
-            status, done = iterate(options, g, s, iteration, unknown)
+            status, done = iterate(options, g, s, iteration, known, unknown, 0, unknown)
             if status != OK:
                 return status
             iteration += 1
@@ -237,7 +237,7 @@ def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
             for i in range(n):
                 residual[0, i] = (middle[0, i] - q[i]) - half * vectors[V, i]
                 residual[1, i] = (middle[1, i] - p[i]) + half * vectors[FORCE, i]
-            status, done = iterate(options, g, s, iteration, middle)
+            status, done = iterate(options, g, s, iteration, vectors[POSITION : POSITION + 2], middle, 0, middle)
             if status != OK:
                 return status
             iteration += 1
@@ -287,7 +287,9 @@ def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
             for i in range(n):
                 residual[0, i] = (q[i] - q_copy[i]) + 2.0 * shift[0, i]
                 residual[1, i] = (p[i] - p_copy[i]) + 2.0 * shift[1, i]
-            status, done = iterate(options, g, s, iteration, shift)
+            status, done = iterate(
+                options, g, s, iteration, vectors[POSITION : POSITION + 2], vectors[Q_FIRST : Q_FIRST + 2], 0, shift
+            )
             if status != OK:
                 return status
             iteration += 1
@@ -347,13 +349,16 @@ def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
         return explicit_bound(options, data, t, eps)
 
     @jit
-    def agree(x, y, tolerance):  # type: ignore[no-untyped-def]
-        """Whether max |x - y| is within the tolerance, relative to max(1, max |x|)."""
-        size, gap = 1.0, 0.0
+    def agree(x, end, y, position, tolerance):  # type: ignore[no-untyped-def]
+        """Whether a step from x to `end` and back has come to y: within tolerance of the size that `look` takes."""
+        size, largest = 0.0, 0.0
         for i in range(x.size):
-            size = max(abs(x[i]), size)
-            gap = max(abs(x[i] - y[i]), gap)
-        return gap <= tolerance * size
+            size = max(size, abs(end[i] - x[i]))
+            largest = max(largest, max(abs(x[i]), abs(end[i])))
+        limit, there = tolerance * (size if position else largest) + POSITION_ROUNDING * largest, True
+        for i in range(x.size):
+            there = there and abs(x[i] - y[i]) <= limit
+        return there
 
     @jit
     def step(options, data, t, eps):  # type: ignore[no-untyped-def]
@@ -374,13 +379,9 @@ def make_integrators(jit: Callable[..., Any], density: Evaluate) -> Integrators:
                 copy(vectors[POSITION], vectors[Q_BACK])
                 copy(vectors[MOMENTUM], vectors[P_BACK])
                 forget(options, t)
-        if status > 0 or (
-            status == OK
-            and not (
-                agree(vectors[Q_FROM], vectors[POSITION], options.reversibility)
-                and agree(vectors[P_FROM], vectors[MOMENTUM], options.reversibility)
-            )
-        ):
+        q_there = agree(vectors[Q_FROM], vectors[Q_BACK], vectors[POSITION], True, options.reversibility)
+        p_there = agree(vectors[P_FROM], vectors[P_BACK], vectors[MOMENTUM], False, options.reversibility)
+        if status > 0 or (status == OK and not (q_there and p_there)):
             status = NON_REVERSIBLE
         forget(options, t)
         copy(vectors[Q_BACK], vectors[POSITION])

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 from ..linalg import make_linalg
 
-SMALLEST_LESSON = 1e-10  # differences of residuals smaller than this are rounding: they teach nothing
+# Differences of residuals smaller than this are rounding: they teach nothing. Of unknowns below 1, relative to them.
+SMALLEST_LESSON = 1e-10
+POSITION_ROUNDING = 4.0 * 2.0**-52  # roundings of a position that no residual can do without
 ON, DONE, LOST = 0, 1, 2
 
 
@@ -21,8 +23,8 @@ class Solver(NamedTuple):
     """
 
     reset: Callable[..., Any]  # (s, start): inverse = start * I
-    look: Callable[..., Any]  # (s, tolerance, x) -> ON, DONE or LOST
-    move: Callable[..., Any]  # (s, x, moved): x -= inverse residual, after learning from the last move
+    look: Callable[..., Any]  # (s, tolerance, start, end, position) -> (ON, DONE or LOST, size of the unknowns)
+    move: Callable[..., Any]  # (s, x, moved, size): x -= inverse residual, after learning from the last move
     guess: Callable[..., Any]  # (history, age, out): the next of a sequence, by the polynomial through its last three
     push: Callable[..., Any]  # (history): room for a new last in history[0]
 
@@ -52,21 +54,31 @@ def make_solver(jit: Callable[..., Any]) -> Solver:
                     inverse[k * parts + part, i] = start if k == part * n + i else 0.0
 
     @jit
-    def look(s, tolerance, x):  # type: ignore[no-untyped-def]
-        residual, done = s[1], True
-        for part in range(x.shape[0]):
-            size = 1.0
-            for i in range(x.shape[1]):
-                size = max(abs(x[part, i]), size)
-            for i in range(x.shape[1]):
+    def look(s, tolerance, start, end, position):  # type: ignore[no-untyped-def]
+        """The state of the iteration on the way from `start` to `end`, of which part `position` is a position.
+
+        Nothing but these says what is small: a momentum is measured by itself, a position, whose origin is anywhere, by
+        how far it has come.
+        """
+        residual, done, least = s[1], True, 1.0
+        for part in range(start.shape[0]):
+            size, largest = 0.0, 0.0
+            for i in range(start.shape[1]):
+                size = max(size, abs(end[part, i] - start[part, i]))
+                largest = max(largest, max(abs(start[part, i]), abs(end[part, i])))
+            if part != position:
+                size = largest
+            limit = tolerance * size + POSITION_ROUNDING * largest
+            least = min(size, least)
+            for i in range(start.shape[1]):
                 if not math.isfinite(residual[part, i]):
-                    return LOST
-                if not abs(residual[part, i]) <= tolerance * size:
+                    return LOST, least
+                if not abs(residual[part, i]) <= limit:
                     done = False
-        return DONE if done else ON
+        return DONE if done else ON, least
 
     @jit
-    def learn(s):  # type: ignore[no-untyped-def]
+    def learn(s, size):  # type: ignore[no-untyped-def]
         """The inverse takes in that `change` changed the residual by `difference`: Broyden (1965), the good update."""
         inverse, change, difference, product = s[0], s[2], s[3], s[4]
         parts, n, largest = change.shape[0], change.shape[1], 0.0
@@ -78,7 +90,7 @@ def make_solver(jit: Callable[..., Any]) -> Solver:
             for i in range(n):
                 product[part, i] = dot_of_parts(row(inverse, parts, part * n + i), difference)
         along, square = dot_of_parts(change, product), dot_of_parts(change, change)
-        if not (largest > SMALLEST_LESSON and abs(along) > 0.05 * square):
+        if not (largest > SMALLEST_LESSON * size and abs(along) > 0.05 * square):
             return
         for other in range(parts):
             for k in range(n):
@@ -95,11 +107,11 @@ def make_solver(jit: Callable[..., Any]) -> Solver:
                         inverse[(part * n + i) * parts + other, k] += factor * difference[other, k]
 
     @jit
-    def move(s, x, moved):  # type: ignore[no-untyped-def]
+    def move(s, x, moved, size):  # type: ignore[no-untyped-def]
         inverse, residual, change, difference = s[0], s[1], s[2], s[3]
         parts, n = x.shape[0], x.shape[1]
         if moved:
-            learn(s)
+            learn(s, size)
         for part in range(parts):
             for i in range(n):
                 change[part, i] = -dot_of_parts(row(inverse, parts, part * n + i), residual)

@@ -90,3 +90,33 @@ def test_the_textbook_funnel(make, draws):
     assert abs(squares.mean() - 9.0) < 5 * squares.std(ddof=1) / math.sqrt(40)
     assert trace.stats["not_converged"].mean() < 0.01
     assert stats.kstest(v[:, ::50].ravel() / 3.0, "norm").pvalue > 1e-4
+
+
+def logistic(center, scale):
+    """-log cosh of each coordinate, moved and stretched: no constant Hessian."""
+    return mp.Density.from_numpy(lambda x: -2.0 * np.sum(np.log(np.cosh((x - center) / scale))), dim=2)
+
+
+@pytest.mark.parametrize("reversibility_tol", [None, 1e-5])
+@pytest.mark.parametrize("integrator", ["implicit", "midpoint", "explicit"])
+@pytest.mark.parametrize(("center", "scale"), [(0.0, 1e-12), (0.0, 1e12), (1e6, 1.0), (1.0, 1e-6)])
+def test_steps_are_solved_on_any_scale_and_anywhere(center, scale, integrator, reversibility_tol):
+    """The chain of the same density elsewhere, moved and stretched.
+
+    A tolerance with units would take the first guess at small positions or momenta for a solution: at a scale of 1e-10
+    it gave a variance of 0.75 of the true one.
+    """
+
+    def chain(center, scale):
+        kernel = mp.RMHMC(
+            0.6, 3, metric=mp.SoftAbs(scale**2), integrator=integrator, reversibility_tol=reversibility_tol
+        )
+        start = center + scale * np.array([0.3, -0.5])
+        return run(logistic(center, scale), kernel, draws=25, warmup=0, chains=1, init=start, seed=9)
+
+    here, there = chain(0.0, 1.0), chain(center, scale)
+    np.testing.assert_allclose((there.draws - center) / scale, here.draws, atol=1e-5)
+    np.testing.assert_array_equal(there.stats["status"], here.stats["status"])
+    assert here.stats["accepted"].mean() > 0.8
+    # not for want of steps to solve
+    assert here.stats["fixed_point_iterations"].min() >= 3 * (2 if integrator == "implicit" else 1) * 3
