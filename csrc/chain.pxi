@@ -8,6 +8,8 @@ from libc.string cimport memcpy
 cimport numpy as cnp
 import numpy as np
 
+from micropolis.protocol import own_flags
+
 cnp.import_array()
 
 cdef extern from "numpy/random/bitgen.h":
@@ -55,6 +57,8 @@ cdef extern from "common/chain.h" nogil:
         float *draws_float
         char *stats
         size_t info_size
+        size_t n_flags
+        size_t *flags
         const mp_adaptation *adaptation
         double *memory
         double *adaptation_work
@@ -190,6 +194,10 @@ cdef class Chain:
         if stats.dtype.itemsize != self.c.info_size:
             raise ValueError(f"info record of {stats.dtype.itemsize} bytes, the C record has {self.c.info_size}")
         self.c.stats = <char *><uintptr_t>address(stats)
+        self.c.n_flags = 0
+        for name in own_flags(stats.dtype):
+            self.c.flags[self.c.n_flags] = stats.dtype.fields[name][1]
+            self.c.n_flags += 1
         self.c.control = &control[0]
         self.c.progress = &progress[0]
         with nogil:

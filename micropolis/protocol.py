@@ -33,6 +33,11 @@ RUN, CANCEL = 0, 1  # what the main thread asks of a chain; anything but RUN is 
 METRIC_INDEFINITE, NOT_CONVERGED, NON_REVERSIBLE = 4, 5, 6
 
 
+def own_flags(info: np.dtype[Any]) -> tuple[str, ...]:
+    """The booleans of an info record behind its head, at most 8: of a thinned draw, whether any step of it had them."""
+    return tuple(name for name in (info.names or ())[len(INFO_HEAD) :] if info[name] == np.bool_)
+
+
 class Buffer(NamedTuple):
     """A named piece of a kernel's state; `shape` is a function of dim."""
 

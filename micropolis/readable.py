@@ -24,7 +24,7 @@ from .density import Density
 from .errors import InputError, KernelError
 from .hamiltonian.integrators import make_leapfrog
 from .jit import Evaluate, Random, pointer_calls, pointer_data
-from .protocol import BAD_START, BROKEN_OFF, CANCEL, CANCELLED, DENSITY_FATAL, OK, Kernel
+from .protocol import BAD_START, BROKEN_OFF, CANCEL, CANCELLED, DENSITY_FATAL, OK, Kernel, own_flags
 
 COMPILERS = ("python", "numba")
 
@@ -35,6 +35,34 @@ class Chain(NamedTuple):
     start: Callable[..., Any]  # warm-up before the first draw
     warm: Callable[..., Any]  # draws of warm-up
     sample: Callable[..., Any]  # draws
+
+
+def make_flags(jit: Callable[..., Any], names: tuple[str, ...]) -> tuple[Any, Any]:
+    """Functions that read the named booleans of a record into the bits of a number, and write them back."""
+
+    @jit
+    def read(info):  # type: ignore[no-untyped-def]
+        return 0
+
+    @jit
+    def write(info, bits):  # type: ignore[no-untyped-def]
+        pass
+
+    def one_more(before: Any, after: Any, name: str, bit: int) -> tuple[Any, Any]:
+        @jit
+        def read(info):  # type: ignore[no-untyped-def]
+            return before(info) | (bit if info[name] else 0)
+
+        @jit
+        def write(info, bits):  # type: ignore[no-untyped-def]
+            after(info, bits)
+            info[name] = bits & bit != 0
+
+        return read, write
+
+    for k, name in enumerate(names):
+        read, write = one_more(read, write, name, 1 << k)
+    return read, write
 
 
 def make_chain(
@@ -54,6 +82,7 @@ def make_chain(
     limit = no_limit if kernel.make_limit is None else kernel.make_limit(jit)
     warmup = make_warmup(jit, make_leapfrog(jit, density.logp_grad), random, limit)
     warmup_start, warmup_update, accept = warmup.start, warmup.update, kernel.accept_statistic
+    read_flags, write_flags = make_flags(jit, own_flags(kernel.INFO))
 
     # compilers type the branches of warm-up that look at a gradient, which no rule takes without one
     if len(kernel.BUFFERS) > 2:
@@ -91,7 +120,7 @@ def make_chain(
                 if control[0] != 0:
                     return CANCELLED
                 info = stats[draw - first]
-                n_grad, divergent, accepted, kept = 0, False, False, OK
+                n_grad, divergent, accepted, kept, flags = 0, False, False, OK, 0
                 for i in range(thin):
                     if i > 0 and control[0] == CANCEL:
                         return BROKEN_OFF
@@ -101,6 +130,7 @@ def make_chain(
                     n_grad += info.n_grad
                     divergent = divergent or info.divergent
                     accepted = accepted or info.accepted
+                    flags |= read_flags(info)
                     if kept == OK:
                         kept = info.status
                 # the record of a kept draw answers for the steps behind it
@@ -108,6 +138,7 @@ def make_chain(
                 info.divergent = divergent
                 info.accepted = accepted
                 info.status = kept
+                write_flags(info, flags)
                 status = between(rule, draw, info, options, scale, data, rng, state, memory, warmup_work)
                 if status < 0:
                     return status

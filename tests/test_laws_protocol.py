@@ -202,6 +202,8 @@ def test_thinning_keeps_every_third_draw(name):
     np.testing.assert_array_equal(thinned.stats["n_grad"], groups["n_grad"].sum(axis=2))
     np.testing.assert_array_equal(thinned.stats["accepted"], groups["accepted"].any(axis=2))
     np.testing.assert_array_equal(thinned.stats["divergent"], groups["divergent"].any(axis=2))
+    for field in protocol.own_flags(thinned.stats.dtype):
+        np.testing.assert_array_equal(thinned.stats[field], groups[field].any(axis=2))
     assert_same_end(thinned, all_draws)
     np.testing.assert_array_equal(resume(thinned, 5).draws, resume(all_draws, 15).draws[:, 2::3])
 

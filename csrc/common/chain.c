@@ -20,7 +20,7 @@ int mp_chain_run(mp_chain *chain, int64_t start, int64_t stop) {
     if (*chain->control) return MP_CANCELLED;
     mp_info *info = (mp_info *)(chain->stats + (size_t)draw * chain->info_size);
     int32_t n_grad = 0;
-    uint8_t divergent = 0, accepted = 0;
+    uint8_t divergent = 0, accepted = 0, flags[MP_MAX_FLAGS] = {0};
     int16_t kept = MP_OK; /* the first trouble */
     for (int64_t i = 0; i < chain->thin; i++) {
       if (i > 0 && *chain->control == MP_CONTROL_CANCEL) return MP_BROKEN_OFF;
@@ -29,6 +29,7 @@ int mp_chain_run(mp_chain *chain, int64_t start, int64_t stop) {
       n_grad += info->n_grad;
       divergent |= info->divergent;
       accepted |= info->accepted;
+      for (size_t k = 0; k < chain->n_flags; k++) flags[k] |= ((const uint8_t *)info)[chain->flags[k]];
       if (kept == MP_OK) kept = info->status;
     }
     if (chain->thin > 1) { /* the record of a kept draw answers for the steps behind it */
@@ -36,6 +37,7 @@ int mp_chain_run(mp_chain *chain, int64_t start, int64_t stop) {
       info->divergent = divergent;
       info->accepted = accepted;
       info->status = kept;
+      for (size_t k = 0; k < chain->n_flags; k++) ((uint8_t *)info)[chain->flags[k]] = flags[k];
     }
     if (chain->adaptation) {
       int status = mp_adaptation_update(chain->adaptation, draw, info, chain->options, chain->density, chain->rng,

@@ -14,6 +14,8 @@ enum mp_control {
   MP_CONTROL_CANCEL = 1 /* between two steps of a thinned draw as well */
 };
 
+#define MP_MAX_FLAGS 8
+
 typedef struct mp_chain {
   mp_step_fn step;
   void *options; /* begins with an mp_tuning */
@@ -26,6 +28,7 @@ typedef struct mp_chain {
   float *draws_float; /* the same in single precision, or NULL */
   char *stats;        /* [n] info records */
   size_t info_size;
+  size_t n_flags, flags[MP_MAX_FLAGS]; /* offsets of the record's own booleans (uint8_t), which are of any step of a draw */
   const mp_adaptation *adaptation; /* NULL: sampling */
   double *memory, *adaptation_work;
   const volatile int32_t *control; /* mp_control */

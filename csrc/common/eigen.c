@@ -8,6 +8,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <pthread.h>
 
 #include "common/vector_math.h"
 
@@ -164,14 +165,22 @@ int mp_eigen(size_t dim, double *a, double *values, double *vectors, double *wor
   return 0;
 }
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int holders, threads_before;
 
 void mp_eigen_hold(void *get, void *set) {
-  if (!set || __atomic_fetch_add(&holders, 1, __ATOMIC_SEQ_CST) != 0) return;
-  threads_before = ((int (*)(void))get)();
-  ((void (*)(int))set)(1);
+  if (!set) return;
+  pthread_mutex_lock(&lock); /* over both: the next first holder asks only after the last one has given back */
+  if (holders++ == 0) {
+    threads_before = ((int (*)(void))get)();
+    ((void (*)(int))set)(1);
+  }
+  pthread_mutex_unlock(&lock);
 }
 
 void mp_eigen_let_go(void *set) {
-  if (set && __atomic_sub_fetch(&holders, 1, __ATOMIC_SEQ_CST) == 0) ((void (*)(int))set)(threads_before);
+  if (!set) return;
+  pthread_mutex_lock(&lock);
+  if (--holders == 0) ((void (*)(int))set)(threads_before);
+  pthread_mutex_unlock(&lock);
 }

@@ -121,6 +121,7 @@ static int hessian(mp_geometry *g, const double *x, double *out) {
 MP_INLINE int contract(const mp_geometry *g, const mp_point *point, const double *m, double *product) {
   const mp_riemannian_options *o = g->options;
   if (o->kind == MP_USER_METRIC) {
+    memset(product, 0, g->dim * sizeof(double));
     int code = o->user_contraction(g->dim, point->q, m, product, o->user_data);
     for (size_t k = 0; k < g->dim; k++) product[k] = -product[k];
     return code;
@@ -130,14 +131,15 @@ MP_INLINE int contract(const mp_geometry *g, const mp_point *point, const double
   return 0;
 }
 
-/* The inverse of the Cholesky factor of a, into rows; log det G is -2 sum log of its diagonal. 1: not positive definite.
+/* The inverse of the Cholesky factor of a, into rows; log det G is -2 sum log of its diagonal. An mp_status.
  * Column by column: x <- L^-1 x for all unit vectors at once, along rows. */
 MP_INLINE int invert_factor(size_t dim, size_t stride, double *a, double *rows) {
   memset(rows, 0, dim * stride * sizeof(double));
   for (size_t i = 0; i < dim; i++) rows[i * stride + i] = 1.0;
   for (size_t j = 0; j < dim; j++) {
     double pivot = a[j * stride + j];
-    if (!(pivot > 0.0 && isfinite(pivot))) return 1;
+    if (!isfinite(pivot)) return MP_NON_FINITE;
+    if (!(pivot > 0.0)) return MP_METRIC_INDEFINITE;
     double inverse = 1.0 / sqrt(pivot);
     for (size_t k = 0; k < stride; k += MP_LANES) {
       mp_store8(a + j * stride + k, inverse * mp_load8(a + j * stride + k));
@@ -151,7 +153,7 @@ MP_INLINE int invert_factor(size_t dim, size_t stride, double *a, double *rows) 
       }
     }
   }
-  return 0;
+  return MP_OK;
 }
 
 MP_CLONES int mp_geometry_metric(mp_geometry *g, mp_point *point) {
@@ -169,23 +171,26 @@ MP_CLONES int mp_geometry_metric(mp_geometry *g, mp_point *point) {
     }
     return MP_OK;
   }
-  if (o->kind == MP_USER_METRIC) code = o->user_metric(dim, point->q, g->plain, o->user_data);
-  else code = hessian(g, point->q, g->plain);
+  if (o->kind == MP_USER_METRIC) {
+    memset(g->plain, 0, dim * dim * sizeof(double));
+    code = o->user_metric(dim, point->q, g->plain, o->user_data);
+  } else {
+    code = hessian(g, point->q, g->plain);
+  }
   if (code) return status_of(code);
   if (o->kind == MP_HESSIAN_DIAGONAL) {
     for (size_t i = 0; i < dim; i++) {
       point->scale[i] = -g->plain[i * dim + i];
-      if (!(point->scale[i] > 0.0 && isfinite(point->scale[i]))) return MP_METRIC_INDEFINITE;
+      if (!isfinite(point->scale[i])) return MP_NON_FINITE;
+      if (!(point->scale[i] > 0.0)) return MP_METRIC_INDEFINITE;
     }
     return MP_OK;
   }
   double sign = o->kind == MP_USER_METRIC ? 1.0 : -1.0;
+  memset(g->a, 0, dim * stride * sizeof(double)); /* behind dim as well: a velocity that overflowed leaves NaN there */
   for (size_t i = 0; i < dim; i++)
     for (size_t j = 0; j < dim; j++) g->a[i * stride + j] = sign * g->plain[i * dim + j];
-  if (o->kind != MP_SOFTABS) {
-    if (invert_factor(dim, stride, g->a, point->rows)) return MP_METRIC_INDEFINITE;
-    return MP_OK;
-  }
+  if (o->kind != MP_SOFTABS) return invert_factor(dim, stride, g->a, point->rows);
   for (size_t i = 0; i < dim; i++) g->a[i * stride + i] += g->jitter[i];
   if (mp_eigen(dim, g->a, point->values, point->rows, g->eigen, (mp_dsyevd_fn)o->lapack)) return MP_NON_FINITE;
   for (size_t i = 0; i < dim; i++) point->scale[i] = mp_softabs(o->parameter, point->values[i]);

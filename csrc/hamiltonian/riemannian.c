@@ -24,6 +24,7 @@ static int draw(const void *options_, const mp_density *density, bitgen_t *rng, 
 
   int64_t n_steps = mp_trajectory_length(options->n_steps, options->jitter, rng);
   for (size_t i = 0; i < dim; i++) t.g.jitter[i] = jitter > 0.0 ? jitter * mp_uniform(rng) : 0.0;
+  memset(t.v_end, 0, t.g.stride * sizeof(double));
   mp_standard_normal(rng, dim, t.v_end);
   memcpy(t.q, x, dim * sizeof *x);
   memcpy(t.at->grad, grad, dim * sizeof *x);

@@ -35,7 +35,7 @@ typedef struct mp_riemannian_options {
   int64_t kind;          /* mp_riemannian_metric */
   double parameter;      /* alpha of SoftAbs, ridge of the squared gradient */
   double metric_jitter; /* a diagonal drawn from U(0, metric_jitter) once per trajectory is added to SoftAbs' Hessian */
-  /* MP_USER_METRIC: G[dim * dim], and sum_ij m_ij dG_ij/dq_k; the second argument of both is q */
+  /* MP_USER_METRIC: G[dim * dim], and sum_ij m_ij dG_ij/dq_k, both into zeros; the second argument of both is q */
   mp_hessian_fn user_metric;
   mp_third_product_fn user_contraction;
   void *user_data;

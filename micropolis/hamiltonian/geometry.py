@@ -161,15 +161,17 @@ def make_geometry(jit: Callable[..., Any], density: Evaluate) -> Geometry:
 
     @jit
     def invert_factor(a, rows):  # type: ignore[no-untyped-def]
-        """rows = L^-1 of a = L L', for all unit vectors at once; False where `a` is not positive definite."""
+        """rows = L^-1 of a = L L', for all unit vectors at once; a status."""
         n = rows.shape[1]
         for i in range(n):
             for k in range(n):
                 rows[i, k] = 1.0 if i == k else 0.0
         for j in range(n):
             pivot = a[j, j]
-            if not (pivot > 0.0 and math.isfinite(pivot)):
-                return False
+            if not math.isfinite(pivot):
+                return NON_FINITE
+            if not pivot > 0.0:
+                return METRIC_INDEFINITE
             inverse = 1.0 / math.sqrt(pivot)
             for k in range(n):
                 a[j, k] = inverse * a[j, k]
@@ -179,7 +181,7 @@ def make_geometry(jit: Callable[..., Any], density: Evaluate) -> Geometry:
                 for k in range(n):
                     a[i, k] = a[i, k] - factor * a[j, k]
                     rows[i, k] = rows[i, k] - factor * rows[j, k]
-        return True
+        return OK
 
     @jit
     def finite(x):  # type: ignore[no-untyped-def]
@@ -214,14 +216,16 @@ def make_geometry(jit: Callable[..., Any], density: Evaluate) -> Geometry:
         if kind == HESSIAN_DIAGONAL:
             for i in range(n):
                 scale[i] = -plain[i, i]
-                if not (scale[i] > 0.0 and math.isfinite(scale[i])):
+                if not math.isfinite(scale[i]):
+                    return NON_FINITE
+                if not scale[i] > 0.0:
                     return METRIC_INDEFINITE
             return OK
         for i in range(n):
             for j in range(n):
                 a[i, j] = -plain[i, j]
         if kind == HESSIAN:
-            return OK if invert_factor(a, rows_of(point)) else METRIC_INDEFINITE
+            return invert_factor(a, rows_of(point))
         for i in range(n):
             a[i, i] += g[JITTER, i]
         if not eigen(a, point[VALUES], rows_of(point), scratch(g)):

@@ -86,9 +86,9 @@ class Metric(abc.ABC):
             If it is not positive definite there.
         """
 
-    def addresses(self) -> tuple[int, int, int]:
-        """Of a metric and its contraction in C, and of their data; zeros for those that densities give."""
-        return 0, 0, 0
+    def compiled(self) -> tuple[Any, ...]:
+        """Functions for C, a metric and its contraction, each with an `address`; none where densities give both."""
+        return ()
 
     def to_tree(self) -> dict[str, Any]:
         """Plain values that `from_tree` makes the metric of."""
@@ -316,9 +316,8 @@ class UserMetric(Metric):
             if not callable(getattr(self, name)):
                 raise InputTypeError(f"{name}: expected a function, got {type(getattr(self, name)).__name__}")
 
-    def addresses(self) -> tuple[int, int, int]:
-        first, second = _compile(self.metric, True), _compile(self.contraction, False)
-        return first.address, second.address, 0
+    def compiled(self) -> tuple[Any, ...]:
+        return _compile(self.metric, True), _compile(self.contraction, False)
 
     def at(self, density: Density, q: ArrayLike) -> MetricAt:
         q = _point(density, q)
@@ -340,7 +339,7 @@ class LostMetric(Metric):
     kind: ClassVar[int] = USER_METRIC
     derivatives: ClassVar[tuple[str, ...]] = ()
 
-    def addresses(self) -> tuple[int, int, int]:
+    def compiled(self) -> tuple[Any, ...]:
         raise InputError(
             "metric: a file keeps no functions; a run with a metric of the user's is resumed from memory only"
         )
@@ -392,6 +391,9 @@ def from_tree(tree: dict[str, Any]) -> Metric:
         **{cls.__name__: cls for cls in (SoftAbs, Hessian, HessianDiag, GradientSquare)}, "UserMetric": LostMetric
     }  # fmt: skip
     name = options.pop("metric", None)
-    if name not in classes:
+    if not isinstance(name, str) or name not in classes:
         raise InputError(f"metric: unknown metric {name!r}")
-    return classes[name](**options)
+    try:
+        return classes[name](**options)
+    except TypeError as error:
+        raise InputError(f"metric: {error}") from None

@@ -167,11 +167,13 @@ def fill_integrator(
         metric.parameter,
         getattr(metric, "jitter", 0.0),
     )
-    options["user_metric"], options["user_contraction"], options["user_data"] = metric.addresses()
+    functions = metric.compiled()
+    for name, function in zip(("user_metric", "user_contraction"), functions, strict=False):
+        options[name] = function.address
     if dim > INLINED and metric.kind == SOFTABS:
         options["lapack"] = dsyevd()
         options["get_threads"], options["set_threads"] = openblas_threads()
-    return metric
+    return functions
 
 
 def check_integrator(
@@ -180,7 +182,7 @@ def check_integrator(
 ) -> None:  # fmt: skip
     """Raise for what an integrator cannot run with, warn where its copies are not bound."""
     if not isinstance(metric, Metric):
-        raise InputTypeError(f"metric: expected a metric such as SoftAbs(), got {type(metric).__name__}")
+        raise InputTypeError(f"metric: expected a metric such as SoftAbs(), got {checks.kind(metric)}")
     checks.choice("integrator", integrator, INTEGRATORS)
     checks.real("fixed_point_tol", tolerance, above=0.0, below=1.0)
     checks.integer("fixed_point_max_iter", max_iterations, least=1, most=2**31 - 1)

@@ -282,12 +282,12 @@ class RMNUTS(Kernel):
             object.__setattr__(self, "metric", from_tree(self.metric))
         if self.target_accept is not None:
             checks.real("target_accept", self.target_accept, above=0.0, below=1.0)
-        if self.integrator == "explicit_uncorrected":
-            raise InputError("integrator: the steps of 'explicit_uncorrected' do not return, use 'explicit'")
         check_integrator(
             self.step_size, self.metric, self.integrator, self.fixed_point_tol, self.fixed_point_max_iter,
             self.reversibility_tol, 0.0,
         )  # fmt: skip
+        if self.integrator == "explicit_uncorrected":
+            raise InputError("integrator: the steps of 'explicit_uncorrected' do not return, use 'explicit'")
 
     def tuning(self, dim: int) -> Tuning:
         return Tuning(self.step_size, DIAGONAL, np.ones(dim))

@@ -1,9 +1,15 @@
 """The small symmetric eigensolver against its definition, with clusters, extreme scales, bad input; its twin."""
 
+import ctypes
+import time
+
 import numpy as np
 import pytest
+from laws.kernels import run
 
+import micropolis as mp
 from micropolis._hamiltonian import eigen
+from micropolis.hamiltonian import riemannian
 from micropolis.hamiltonian.eigen import make_eigen
 from micropolis.hamiltonian.riemannian import dsyevd
 
@@ -71,3 +77,20 @@ def test_the_readable_solver_gives_the_same_bits(name):
     expected_values, expected_rows, _ = eigen(a)
     assert values.tobytes() == expected_values.tobytes()
     np.testing.assert_array_equal(rows, expected_rows)
+
+
+def test_the_threads_of_lapack_are_given_back(monkeypatch):
+    """Chains that begin and end steps at once never take the one thread they are held to for what was there before."""
+    n_threads = [3]
+
+    def change(n):
+        time.sleep(2e-4)  # long enough for another chain to come in between
+        n_threads[0] = n
+
+    get, set_ = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: n_threads[0]), ctypes.CFUNCTYPE(None, ctypes.c_int)(change)
+    addresses = tuple(ctypes.cast(function, ctypes.c_void_p).value for function in (get, set_))
+    monkeypatch.setattr(riemannian, "openblas_threads", lambda: addresses)
+    density = mp.densities.Gaussian(np.zeros(33))
+    for seed in range(3):
+        run(density, mp.RMHMC(0.3, 1), draws=40, warmup=0, chains=4, threads=4, init=np.zeros(33), seed=seed)
+        assert n_threads == [3]

@@ -8,6 +8,7 @@ from scipy import stats
 
 import micropolis as mp
 from micropolis import protocol
+from micropolis.hamiltonian import metrics
 
 FUNNEL = mp.densities.Funnel(11)
 
@@ -78,6 +79,9 @@ def test_hessian_metrics_leave_the_target_invariant(metric):
     assert_standard_normal_points(z[:, -1], "last draws")
 
 
+USER_FUNCTIONS = ("user_metric", "user_contraction")
+
+
 def metric_of_the_user(q, g):
     g[0, 0] = 1.0 + 0.5 * q[0] ** 2
 
@@ -104,6 +108,34 @@ def test_a_metric_of_the_users(tmp_path):
         resume(loaded, 3)
 
 
+def diagonal_of_the_user(q, g):
+    g[0, 0], g[1, 1] = 1.0 + 0.5 * q[0] ** 2, 2.0
+
+
+def contraction_of_the_diagonal(q, m, c):
+    c[0] += m[0, 0] * q[0]
+
+
+@pytest.mark.parametrize("make", [mp.RMHMC, mp.RMNUTS])
+def test_a_metric_of_the_users_is_filled_into_zeros(make):
+    """Not into what the last evaluation left there."""
+    pytest.importorskip("numba")
+    density = mp.densities.Gaussian([0.0, 0.0])
+    kernel = make(0.3, 4, metric=mp.UserMetric(diagonal_of_the_user, contraction_of_the_diagonal))
+    trace = run(density, kernel, draws=200, warmup=0, chains=2, init=np.zeros(2), seed=7)
+    assert not trace.stats["divergent"].any() and trace.stats["accept_prob"].mean() > 0.9
+
+
+def test_a_kernel_keeps_the_functions_of_its_metric():
+    """However many others are compiled while a chain runs, and whatever the cache of them lets go."""
+    pytest.importorskip("numba")
+    kernel = mp.RMHMC(0.5, 3, metric=mp.UserMetric(metric_of_the_user, contraction_of_the_user))
+    options = np.zeros(1, kernel.OPTIONS)
+    alive = kernel.fill_options(options[0], 1)
+    metrics._compile.cache_clear()
+    assert {function.address for function in alive} == {int(options[name][0]) for name in USER_FUNCTIONS}
+
+
 def test_trajectories_of_rmnuts_have_the_length_they_need():
     """NUTS by name and by nature: lengths vary, a tree of depth d has 2^d - 1 steps, the funnel's marginal is right."""
     start = FUNNEL.sample_exact(np.random.default_rng(20), 4)
@@ -122,24 +154,7 @@ def test_trajectories_of_rmnuts_have_the_length_they_need():
     assert 1.6 < shorter.stats["n_steps"].mean() / stats_["n_steps"].mean() < 2.5
 
 
-# -- the faults of the specification that concern metrics and implicit steps -----------------------------------------
-
-
-def test_an_indefinite_hessian_is_a_rejection():
-    """Not an exception, not lost draws: its own status, and the chain stays where the Hessian is positive definite."""
-    density = mp.densities.GaussianMixture([[-2.0, 0.0], [2.0, 0.0]], [np.eye(2), np.eye(2)], [0.5, 0.5])
-    start = np.array([2.0, 0.1])
-    trace = run(density, mp.RMHMC(0.4, 4, metric=mp.Hessian()), draws=400, warmup=0, chains=2, init=start, seed=8)
-    status = trace.stats["status"]
-    assert trace.draws.shape == (2, 400, 2) and np.any(status == protocol.METRIC_INDEFINITE)
-    assert not np.any(trace.stats["accepted"][status != protocol.OK])
-    assert np.any(trace.stats["accepted"])
-    assert np.all(np.linalg.eigvalsh(-density.hessian(trace.draws))[..., 0] > 0)
-
-
-def test_an_indefinite_start_keeps_its_draws():
-    trace = run(FUNNEL, mp.RMHMC(metric=mp.Hessian()), draws=20, warmup=0, chains=1, init=np.full(11, 1.0), seed=8)
-    assert np.all(trace.stats["status"] == protocol.METRIC_INDEFINITE) and np.all(trace.draws == 1.0)
+# -- eigenvalues that are zero or equal, steps that do not return; the rest is in test_peer_faults.py ------------------
 
 
 def test_zero_eigenvalues():
@@ -165,19 +180,6 @@ def test_nine_equal_eigenvalues_need_no_jitter():
     assert np.all(np.isfinite(at.force(at.momentum(np.random.default_rng(11)))))
 
 
-@pytest.mark.parametrize("integrator", ["implicit", "midpoint", "explicit"])
-def test_an_unconverged_solve_is_never_used(integrator):
-    kernel = mp.RMHMC(0.15, 5, integrator=integrator, fixed_point_max_iter=2)
-    start = FUNNEL.sample_exact(np.random.default_rng(12), 1)[0]
-    trace = run(FUNNEL, kernel, draws=200, warmup=0, chains=1, init=start, seed=13)
-    stats_ = trace.stats
-    assert np.all(stats_["not_converged"] == (stats_["status"] == protocol.NOT_CONVERGED))
-    assert np.mean(stats_["not_converged"]) > 0.5
-    assert not np.any(stats_["accepted"][stats_["not_converged"]])
-    assert np.all(stats_["divergent"][stats_["not_converged"]])
-    assert np.all(stats_["accept_prob"][stats_["not_converged"]] == 0)
-
-
 def test_steps_that_do_not_return_are_counted():
     """Asked for more than a tolerance of 1e-3 can give, the check rejects; of an exact solve it lets all through."""
     start = FUNNEL.sample_exact(np.random.default_rng(14), 1)[0]
@@ -192,13 +194,6 @@ def test_steps_that_do_not_return_are_counted():
     unchecked = mp.RMHMC(0.15, 5, fixed_point_tol=1e-12)
     same = run(FUNNEL, unchecked, draws=200, warmup=0, chains=1, init=start, seed=15)
     assert np.mean(good.stats["n_metric"]) > 1.5 * np.mean(same.stats["n_metric"])
-
-
-def test_rejection_on_the_first_draw_stays_where_warm_up_ended():
-    kernel = mp.RMHMC(0.3, 4, fixed_point_tol=1e-6)
-    whole = run(FUNNEL, kernel, draws=40, warmup=0, chains=1, init=np.full(11, 0.5), seed=16)
-    split = run(FUNNEL, kernel, draws=20, warmup=20, chains=1, init=np.full(11, 0.5), seed=16)
-    np.testing.assert_array_equal(split.draws, whole.draws[:, 20:])
 
 
 # -- options ---------------------------------------------------------------------------------------------------------
@@ -240,7 +235,11 @@ def test_arguments():
     ):  # fmt: skip
         with pytest.raises(mp.errors.MicropolisError, match=name):
             mp.RMHMC(**{name: bad})
-    for name, bad in (("max_depth", 21), ("metric", "softabs"), ("integrator", "explicit_uncorrected")):
+    for name, bad in (
+        ("max_depth", 21), ("metric", "softabs"), ("integrator", "explicit_uncorrected"), ("integrator", np.zeros(2)),
+        ("metric", {"metric": []}), ("metric", {"metric": "SoftAbs", "beta": 1.0}),
+        ("metric", {"metric": "GradientSquare"}),
+    ):  # fmt: skip
         with pytest.raises(mp.errors.MicropolisError, match=name):
             mp.RMNUTS(**{name: bad})
     with pytest.raises(mp.errors.InputError, match="reversibility_tol"):

@@ -106,3 +106,17 @@ def test_arguments():
         implicit_leapfrog(density, np.ones(11), np.ones(11), 0.0, 1)
     with pytest.raises(mp.errors.InputError, match="broadcast"):
         implicit_leapfrog(density, np.ones((2, 11)), np.ones((3, 11)), 0.1, 1)
+
+
+@pytest.mark.parametrize("integrate", [implicit_leapfrog, implicit_midpoint, explicit_leapfrog])
+@pytest.mark.parametrize("metric", [mp.SoftAbs(1.0), mp.Hessian(), mp.HessianDiag(), mp.GradientSquare(1.0)], ids=repr)
+@pytest.mark.parametrize("bad", [np.inf, np.nan, 1e200, 1e308])
+def test_a_row_that_overflows_leaves_the_others_alone(integrate, metric, bad):
+    """Rows share their scratch: what one leaves there is not to reach the next."""
+    density, q = mp.densities.Gaussian([0.0, 0.0, 0.0], std=0.5), np.tile([0.3, 0.5, -0.2], (3, 1))
+    p = np.ones((3, 3))
+    p[1] = bad
+    results = integrate(density, q, p, 0.1, 3, metric=metric)
+    for all_of_them, alone in zip(results, integrate(density, q[2], p[2], 0.1, 3, metric=metric), strict=True):
+        np.testing.assert_array_equal(all_of_them[2], alone)
+    assert np.isfinite(results[2][2])

@@ -160,12 +160,6 @@ def test_draws_have_the_exact_posterior(batches, order):
     assert 0.5 < trace.stats["accept_prob"].mean() <= 1
 
 
-def test_a_blocked_chain_moves():
-    """A peer's split HMC with a blocked mass matrix never did."""
-    trace = run(regression(4), mp.SplitHMC(0.1, 2, inverse_mass=covariance(4, 8)), draws=50, warmup=0, chains=1, seed=1)
-    assert trace.stats["accepted"].mean() > 0.5
-
-
 def test_warm_up_finds_a_step_size():
     trace = run(
         regression(3), mp.SplitHMC(1e-3, 4, target_accept=0.8, jitter=0.5), draws=1000, warmup=500, chains=2, seed=2
