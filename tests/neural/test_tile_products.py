@@ -23,11 +23,12 @@ SOURCE = """
 #else
 #define EACH(name, ...) if (bytes == 16) name##_16(__VA_ARGS__); return bytes == 16;
 #endif
-int linear(int bytes, int64_t places, int64_t n_out, int64_t n_in, const real *w, const real *bias, const real *x, real *out,
-           int accumulate, int relu) {
+int linear(int bytes, int64_t places, int64_t n_out, int64_t n_in, const real *w, const real *bias, const real *x,
+           real *out, int accumulate, int relu) {
   EACH(linear_tile, places, n_out, n_in, w, bias, x, out, accumulate, relu)
 }
-int transposed(int bytes, int64_t places, int64_t n_out, int64_t n_in, const real *w, const real *delta, real *out, int accumulate) {
+int transposed(int bytes, int64_t places, int64_t n_out, int64_t n_in, const real *w, const real *delta,
+               real *out, int accumulate) {
   EACH(transposed_tile, places, n_out, n_in, w, delta, out, accumulate)
 }
 int outer(int bytes, int64_t places, int64_t n_out, int64_t n_in, const real *delta, const real *x, real *sums) {
