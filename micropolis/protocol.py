@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import checks
-from .errors import InputError
+from .errors import InputError, KernelError
 
 # The head of every info record, mp_info of csrc/include/micropolis/kernel.h: 24 bytes.
 INFO_HEAD = [
@@ -29,13 +29,17 @@ DIAGONAL, DENSE = 0, 1
 
 OK, NON_FINITE, ENERGY_ERROR, DENSITY_REJECTED = 0, 1, 2, 3
 DENSITY_FATAL, CANCELLED, BAD_START, BROKEN_OFF = -1, -2, -3, -4
+MOST_FLAGS = 8  # MP_MAX_FLAGS of common/chain.h
 RUN, CANCEL = 0, 1  # what the main thread asks of a chain; anything but RUN is answered between two draws
 METRIC_INDEFINITE, NOT_CONVERGED, NON_REVERSIBLE = 4, 5, 6
 
 
 def own_flags(info: np.dtype[Any]) -> tuple[str, ...]:
-    """The booleans of an info record behind its head, at most 8: of a thinned draw, whether any step of it had them."""
-    return tuple(name for name in (info.names or ())[len(INFO_HEAD) :] if info[name] == np.bool_)
+    """The booleans of an info record behind its head: of a thinned draw, whether any step of it had them."""
+    names = tuple(name for name in (info.names or ())[len(INFO_HEAD) :] if info[name] == np.bool_)
+    if len(names) > MOST_FLAGS:
+        raise KernelError(f"INFO: expected at most {MOST_FLAGS} booleans behind the head, got {', '.join(names)}")
+    return names
 
 
 class Buffer(NamedTuple):

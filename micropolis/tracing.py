@@ -25,6 +25,11 @@ _np: Any = np
 # (method, name).
 UFUNCS: dict[str, Callable[..., Any]] = {}
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
+# Makers of new arrays, for `like=`; the unset elements of np.empty are zeros.
+CREATED: dict[Any, Callable[..., Any]] = {
+    np.zeros: np.zeros, np.ones: np.ones, np.full: np.full, np.empty: np.zeros, np.eye: np.eye, np.arange: np.arange,
+    np.array: np.array, np.asarray: np.asarray, np.identity: np.identity,
+}  # fmt: skip
 # NumPy functions that move the elements of their traced arguments, and those that join several arrays.
 MOVES = {
     np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis, np.rollaxis, np.squeeze, np.expand_dims,
@@ -54,6 +59,9 @@ class Traced:
     flat : casadi.SX or casadi.MX
         Column (size, 1) of the elements in C order.
     shape : tuple of int
+
+    Once elements are assigned to, they are kept one by one: a loop over time steps that writes each in its place makes
+    an expression as long as the loop, not as its square.
     """
 
     __array_priority__ = 2000.0
@@ -61,7 +69,16 @@ class Traced:
     dtype = np.dtype(np.float64)
 
     def __init__(self, flat: Any, shape: tuple[int, ...]) -> None:
-        self.flat, self.shape = flat, shape
+        self._column, self.shape = flat, shape
+        self._elements: list[Any] | None = None  # of an array that was assigned to
+
+    @property
+    def flat(self) -> Any:
+        if self._column is None:
+            import casadi
+
+            self._column = casadi.vertcat(*(self._elements or ()))
+        return self._column
 
     # -- what NumPy asks ------------------------------------------------------------------------------------------
 
@@ -69,7 +86,8 @@ class Traced:
         name = ufunc.__name__
         if kwargs.pop("out", None) is not None:
             raise Untraceable(
-                f"np.{name} writes into a NumPy array (out=, or += on an array made by np.zeros): make a new array"
+                f"np.{name} writes into a NumPy array (out=, or += on an array made by np.zeros): make a new "
+                "array, or that one by np.zeros(shape, like=x), where x is a parameter"
             )
         kwargs = {key: value for key, value in kwargs.items() if key != "dtype"}
         if method == "__call__" and not kwargs:
@@ -81,6 +99,8 @@ class Traced:
         raise Untraceable(f"np.{name}.{method} with {sorted(kwargs) or 'these arguments'} cannot be traced")
 
     def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
+        if func in CREATED:  # np.zeros(n, like=x)
+            return lift(CREATED[func](*args, **kwargs), kind_of(self))
         if func in FUNCTIONS:
             return FUNCTIONS[func](*args, **kwargs)
         if func in MOVES or func in JOINS:
@@ -109,7 +129,8 @@ class Traced:
     def __float__(self) -> float:
         raise Untraceable(
             "a float was asked of a value that depends on the parameters (by math.*, float(), or by writing it into an "
-            "array made by np.zeros): use np.* functions, and collect values in a list for np.array or np.stack"
+            "array made by np.zeros): use np.* functions, and make the array by np.zeros(shape, like=x), where x is a "
+            "parameter"
         )
 
     __int__ = __complex__ = __float__
@@ -146,13 +167,22 @@ class Traced:
 
     def __getitem__(self, key: Any) -> Traced:
         index = numbering(self)[plain_key(key)]
+        if self._column is None and self._elements is not None:
+            import casadi
+
+            return Traced(casadi.vertcat(*(self._elements[i] for i in np.reshape(index, -1))), np.shape(index))
         return Traced(gather(self.flat, index), np.shape(index))
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        import casadi
+
         index = np.atleast_1d(numbering(self)[plain_key(key)])
-        new = lift(value, type(self.flat))
-        self.flat = type(self.flat)(self.flat)
-        self.flat[index.reshape(-1).tolist()] = broadcast([new], index.shape, full=True)[0]
+        if self._elements is None:
+            self._elements = casadi.vertsplit(self._column) if self.size > 1 else [self._column]
+        new = broadcast([lift(value, type(self._elements[0]))], index.shape, full=True)[0]
+        for i, element in zip(index.reshape(-1), casadi.vertsplit(new) if index.size > 1 else [new], strict=False):
+            self._elements[i] = element
+        self._column = None
 
     def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Traced:
         if np.dtype(dtype).kind != "f":

@@ -268,10 +268,18 @@ FUNCTIONS[np.shape], FUNCTIONS[np.ndim], FUNCTIONS[np.size] = (
     lambda a: a.ndim,
     lambda a, axis=None: a.size if axis is None else a.shape[axis],
 )
-FUNCTIONS[np.zeros_like] = lambda a, *args, **kwargs: np.zeros(a.shape)
-FUNCTIONS[np.ones_like] = lambda a, *args, **kwargs: np.ones(a.shape)
-FUNCTIONS[np.full_like] = lambda a, fill_value, *args, **kwargs: np.broadcast_to(fill_value, np.shape(a))
-FUNCTIONS[np.empty_like] = FUNCTIONS[np.zeros_like]
+for _maker, _value in {np.zeros_like: 0.0, np.empty_like: 0.0, np.ones_like: 1.0}.items():
+    FUNCTIONS[_maker] = lambda a, *args, shape=None, value=_value, **kwargs: np.full_like(a, value, shape=shape)
+
+
+@function(np.full_like)
+def _full_like(a: Any, fill_value: Any, *args: Any, shape: Any = None, **kwargs: Any) -> Any:
+    """A new array, which may be assigned to."""
+    shape = np.shape(a) if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
+    kind = kind_of(a, fill_value)
+    return Traced(broadcast([lift(fill_value, kind)], shape, full=True)[0], shape)
+
+
 for _name, _op in {"add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide}.items():
     FUNCTIONS["outer", _name] = lambda a, b, op=_op: op(np.reshape(a, np.shape(a) + (1,) * np.ndim(b)), b)
 

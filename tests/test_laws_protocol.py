@@ -25,6 +25,7 @@ from laws.targets import TRUTHS
 
 import micropolis as mp
 from micropolis import protocol
+from micropolis.errors import KernelError
 from micropolis.protocol import KERNELS
 
 DENSITY = TRUTHS["banana"].density
@@ -328,3 +329,10 @@ def test_options_do_not_change_while_a_chain_runs(name):
     assert pickle.dumps(kernel) == before
     with pytest.raises(dataclasses.FrozenInstanceError):
         trace.kernels[0].new_option = 1
+
+
+def test_flags_of_a_record_are_counted():
+    """The C loop has room for eight; one more would be written beside it."""
+    assert protocol.own_flags(protocol.info_dtype(*[(f"flag_{i}", "?") for i in range(8)], ("step_size", "f8")))
+    with pytest.raises(KernelError, match="at most 8 booleans behind the head, got flag_0, "):
+        protocol.own_flags(protocol.info_dtype(*[(f"flag_{i}", "?") for i in range(9)]))

@@ -115,6 +115,8 @@ CASES = {
     "logic": lambda x: np.sum(np.where((x > -0.5) & (x < 0.5) | ~(x < 1), x, 2 * x)),
     "clip": lambda x: np.sum(np.clip(x, -0.3, 0.4) ** 2) + x.clip(0, None).sum(),
     "item assignment": lambda x: assigned(x),
+    "time steps into an array": lambda x: volatility(x),
+    "rows into an array": lambda x: rows(x),
     "zeros_like": lambda x: np.sum(np.zeros_like(x) + np.ones_like(x) * x) + np.sum(np.full_like(x, 2.0) * x),
     "cholesky": lambda x: (
         np.sum(np.log(np.diag(np.linalg.cholesky(covariance(x))))) + np.linalg.cholesky(covariance(x))[2, 0]
@@ -181,6 +183,27 @@ def assigned(x):
     y[1:3] = x[0] * WEIGHTS[:2]
     y[5] = 2.0
     return np.sum(y**2)
+
+
+def volatility(x):
+    h = np.empty(len(WEIGHTS), like=x)
+    h[0] = x[0] / np.sqrt(1 - np.tanh(x[1]) ** 2)
+    for t in range(1, len(h)):
+        h[t] = np.tanh(x[1]) * h[t - 1] + 0.3 * x[t]
+    h[-1] += h[:2].sum()
+    return -0.5 * np.sum(h + WEIGHTS**2 * np.exp(-h))
+
+
+def rows(x):
+    table = np.zeros((3, 2), like=x)
+    for i in range(3):
+        table[i] = x[2 * i : 2 * i + 2] * (i + 1)
+    table[:, 0] *= 2.0
+    other = np.zeros_like(x)
+    other[::2] = table[:, 1]
+    ones = np.ones_like(table, shape=(2, 2))
+    ones[0, 1] = x[3]
+    return np.sum(table**3) + np.sum(other * x) + np.sum(ones @ table[:2]) + np.full_like(x, x[0])[2]
 
 
 def looped(x):

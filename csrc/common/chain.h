@@ -28,7 +28,8 @@ typedef struct mp_chain {
   float *draws_float; /* the same in single precision, or NULL */
   char *stats;        /* [n] info records */
   size_t info_size;
-  size_t n_flags, flags[MP_MAX_FLAGS]; /* offsets of the record's own booleans (uint8_t), which are of any step of a draw */
+  size_t n_flags,
+      flags[MP_MAX_FLAGS]; /* offsets of the record's own booleans (uint8_t), which are of any step of a draw */
   const mp_adaptation *adaptation; /* NULL: sampling */
   double *memory, *adaptation_work;
   const volatile int32_t *control; /* mp_control */

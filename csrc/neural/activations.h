@@ -1,4 +1,5 @@
-/* Activations, their slopes and the changes of these, over whole numbers of tiles: both engines include this file. */
+/* Activations, their slopes and the changes of these, over the first places of n features of a tile: both engines include
+ * this file. */
 #ifndef MICROPOLIS_ACTIVATIONS_H
 #define MICROPOLIS_ACTIVATIONS_H
 
@@ -52,31 +53,35 @@ MP_INLINE vreal activation(int kind, vreal x) {
 }
 
 /* values = activation(x); both may be one array */
-static MP_CLONES void activate_tile(int kind, int64_t n, const real *x, real *values) {
-#define BODY(KIND) \
-  for (int64_t i = 0; i < n * TILE; i += LANES) store(values + i, activation(KIND, load(x + i)));
+static MP_CLONES void activate_tile(int kind, int64_t n, int64_t places, const real *x, real *values) {
+#define BODY(KIND)                                \
+  for (int64_t at = 0; at < n * TILE; at += TILE) \
+    for (int64_t i = at; i < at + places; i += LANES) store(values + i, activation(KIND, load(x + i)));
   FOR_EACH_ACTIVATION(kind, BODY)
 #undef BODY
 }
 
 /* delta *= derivative of the activation */
-static MP_CLONES void slope_tile(int kind, int64_t n, const real *values, real *delta) {
-#define BODY(KIND) \
-  for (int64_t i = 0; i < n * TILE; i += LANES) store(delta + i, load(delta + i) * slope_at(KIND, load(values + i)));
+static MP_CLONES void slope_tile(int kind, int64_t n, int64_t places, const real *values, real *delta) {
+#define BODY(KIND)                                    \
+  for (int64_t at = 0; at < n * TILE; at += TILE)     \
+    for (int64_t i = at; i < at + places; i += LANES) \
+      store(delta + i, load(delta + i) * slope_at(KIND, load(values + i)));
   FOR_EACH_ACTIVATION(kind, BODY)
 #undef BODY
 }
 
 /* The same, and its derivative: tangent = slope tangent + (change of slope) delta, then delta *= slope. */
-static MP_CLONES void curvature_tile(int kind, int64_t n, const real *values, const real *tangents, real *delta,
-                                     real *tangent) {
-#define BODY(KIND)                                                              \
-  for (int64_t i = 0; i < n * TILE; i += LANES) {                               \
-    vreal a = load(values + i), d = load(delta + i), slope = slope_at(KIND, a); \
-    vreal change = slope_change(KIND, a, load(tangents + i));                   \
-    store(tangent + i, slope * load(tangent + i) + change * d);                 \
-    store(delta + i, slope * d);                                                \
-  }
+static MP_CLONES void curvature_tile(int kind, int64_t n, int64_t places, const real *values, const real *tangents,
+                                     real *delta, real *tangent) {
+#define BODY(KIND)                                                                \
+  for (int64_t at = 0; at < n * TILE; at += TILE)                                 \
+    for (int64_t i = at; i < at + places; i += LANES) {                           \
+      vreal a = load(values + i), d = load(delta + i), slope = slope_at(KIND, a); \
+      vreal change = slope_change(KIND, a, load(tangents + i));                   \
+      store(tangent + i, slope * load(tangent + i) + change * d);                 \
+      store(delta + i, slope * d);                                                \
+    }
   FOR_EACH_ACTIVATION(kind, BODY)
 #undef BODY
 }

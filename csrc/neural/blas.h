@@ -196,7 +196,7 @@ static const real *forward_block(const mp_network *network, const real *theta, i
       for (int64_t g = 0; g < groups_of(n); g++) forward_images(theta, s, end, g, n, x);
       s = end;
     } else if (is_activation(s->kind)) {
-      activate_tile(s->kind, tiles_of(n * s->n_out), x, s->out);
+      activate_tile(s->kind, tiles_of(n * s->n_out), TILE, x, s->out);
     } else {
       apply(network, s, n, weights_of(s, theta), biases_of(s, theta), x, 0, s->out);
     }
@@ -225,7 +225,7 @@ static const real *tangent_block(const mp_network *network, const real *theta, c
       continue;
     } else if (is_activation(s->kind)) {
       if (!s->in_place) memcpy(s->tangent, dx, (size_t)(n * s->n_out) * sizeof(real));
-      slope_tile(s->kind, tiles_of(n * s->n_out), s->out, s->tangent);
+      slope_tile(s->kind, tiles_of(n * s->n_out), TILE, s->out, s->tangent);
     } else {
       apply(network, s, n, weights_of(s, vector), biases_of(s, vector), x, 0, s->tangent);
       if (dx) apply(network, s, n, weights_of(s, theta), NULL, dx, 1, s->tangent);
@@ -253,7 +253,7 @@ static void backward_block(const mp_network *network, const real *theta, int64_t
   real *delta = w->deltas[0], *other = w->deltas[1];
   for (node *s = w->nodes + w->n_nodes - 1; s >= w->first; s--) {
     if (is_activation(s->kind)) {
-      slope_tile(s->kind, tiles_of(n * s->n_out), s->out, delta);
+      slope_tile(s->kind, tiles_of(n * s->n_out), TILE, s->out, delta);
       continue;
     }
     if (s->kind == LEAVE) {

@@ -10,7 +10,7 @@ static void curvature_block(const mp_network *network, const real *theta, const 
     const real *dx = moved_input_of(w, s);
     if (is_activation(s->kind)) {
       /* how the value moves: s->tangent, after the slope was applied to it */
-      curvature_tile(s->kind, tiles_of(n * s->n_out), s->out, s->tangent, delta, tangent);
+      curvature_tile(s->kind, tiles_of(n * s->n_out), TILE, s->out, s->tangent, delta, tangent);
       continue;
     }
     if (s->kind == LEAVE) {

@@ -15,7 +15,7 @@ static void forward_images(const real *theta, const node *s, const node *end, in
     out = out_of(s, g);
     if (s->kind == MP_CONV2D) convolve(s->layer, weights_of(s, theta), biases_of(s, theta), 0, in, out);
     else if (s->kind == MP_MAX_POOL2D) pool(s->layer, in, out, (integer *)winners_of(s, g));
-    else activate_tile(s->kind, group_tiles(s), in, out);
+    else activate_tile(s->kind, group_tiles(s), TILE, in, out);
   }
   images_to_rows(end->n_out, g * GROUP, n, out, end->out);
 }
@@ -35,7 +35,7 @@ static void tangent_images(const real *theta, const real *vector, const node *s,
       pick_winners(s->layer, from, winners_of(s, g), to);
     } else {
       if (!s->in_place) memcpy(to, from, (size_t)(s->n_out * GROUP) * sizeof(real));
-      slope_tile(s->kind, group_tiles(s), out_of(s, g), to);
+      slope_tile(s->kind, group_tiles(s), TILE, out_of(s, g), to);
     }
   }
   images_to_rows(end->n_out, g * GROUP, n, tangent_of(end - 1, g), end->tangent);
@@ -54,7 +54,7 @@ static void backward_images(const real *theta, const node *end, const node *begi
   rows_to_images(end->n_out, g * GROUP, n, 1, delta, slopes);
   for (const node *s = end - 1; s > begin && s >= w->first; s--) {
     if (is_activation(s->kind)) {
-      slope_tile(s->kind, group_tiles(s), out_of(s, g), slopes);
+      slope_tile(s->kind, group_tiles(s), TILE, out_of(s, g), slopes);
       continue;
     }
     if (s->kind == MP_MAX_POOL2D) {
@@ -79,7 +79,7 @@ static void curvature_images(const real *theta, const real *vector, const node *
   rows_to_images(end->n_out, g * GROUP, n, 1, tangent, moved);
   for (const node *s = end - 1; s > begin && s >= w->first; s--) {
     if (is_activation(s->kind)) {
-      curvature_tile(s->kind, group_tiles(s), out_of(s, g), tangent_of(s, g), slopes, moved);
+      curvature_tile(s->kind, group_tiles(s), TILE, out_of(s, g), tangent_of(s, g), slopes, moved);
       continue;
     }
     if (s->kind == MP_MAX_POOL2D) {

@@ -1,7 +1,7 @@
 /* The losses of mp_loss by tiles of rows, with gradient and Hessian by the outputs; both engines include this file.
  *
- * Tiles are [features][TILE] as reals.h says. Positions behind the last row of a call repeat it: what they give is
- * finite where the rows are, and left out by the caller. */
+ * Tiles are [features][TILE] as reals.h says, of which whole vectors of places are worked on. Places behind the last row
+ * of a call repeat it: what they give is finite where the rows are, and left out by the caller. */
 #ifndef MICROPOLIS_LOSSES_H
 #define MICROPOLIS_LOSSES_H
 
@@ -30,7 +30,7 @@ static inline void answers_init(mp_answers *answers, int64_t n_outputs, void *me
 static void answers_gather(const mp_loss *loss, int64_t n_outputs, const mp_data *data, const int64_t *rows,
                            int64_t start, int64_t n, mp_answers *answers) {
   if (loss->kind == MP_USER_LOSS) return;
-  for (int64_t i = 0; i < TILE; i++) {
+  for (int64_t i = 0, places = places_of(n - start); i < places; i++) {
     int64_t row = row_at(rows, n, start + i);
     if (loss->kind == MP_MULTICLASS) {
       answers->labels[i] = (integer)data->labels[row];
@@ -59,8 +59,8 @@ MP_INLINE vinteger load_labels(const integer *p) {
 }
 
 /* With d = f_other - f_label the loss is log(1 + exp(d)); 0 d makes a NaN of an infinite d, whose loss is unknown. */
-MP_INLINE void two_classes(const real *f, const integer *labels, double *losses, real *slopes) {
-  for (int v = 0; v < TILE; v += LANES) {
+MP_INLINE void two_classes(int64_t places, const real *f, const integer *labels, double *losses, real *slopes) {
+  for (int64_t v = 0; v < places; v += LANES) {
     vinteger flip = (load_labels(labels + v) != 0) & SIGN_BIT;
     vreal d = (vreal)((vinteger)(load(f + TILE + v) - load(f + v)) ^ flip);
     vreal e = VECTOR_MATH(exp_negative)(VECTOR_MATH(negative_abs)(d));
@@ -74,8 +74,9 @@ MP_INLINE void two_classes(const real *f, const integer *labels, double *losses,
   }
 }
 
-MP_INLINE void many_classes(int64_t n_outputs, const real *f, const integer *labels, double *losses, real *slopes) {
-  for (int v = 0; v < TILE; v += LANES) {
+MP_INLINE void many_classes(int64_t places, int64_t n_outputs, const real *f, const integer *labels, double *losses,
+                            real *slopes) {
+  for (int64_t v = 0; v < places; v += LANES) {
     vinteger label = load_labels(labels + v);
     vreal most = load(f + v), own = most, sum = {0};
     for (int64_t k = 1; k < n_outputs; k++) {
@@ -98,8 +99,9 @@ MP_INLINE void many_classes(int64_t n_outputs, const real *f, const integer *lab
   }
 }
 
-MP_INLINE void binary_losses(int64_t n_outputs, const real *f, const real *y, double *losses, real *slopes) {
-  for (int v = 0; v < TILE; v += LANES) {
+MP_INLINE void binary_losses(int64_t places, int64_t n_outputs, const real *f, const real *y, double *losses,
+                             real *slopes) {
+  for (int64_t v = 0; v < places; v += LANES) {
     vreal sum = {0};
     for (int64_t at = v; at < n_outputs * TILE; at += TILE) {
       vreal value = load(f + at), target = load(y + at),
@@ -113,9 +115,9 @@ MP_INLINE void binary_losses(int64_t n_outputs, const real *f, const real *y, do
   }
 }
 
-MP_INLINE void regression_losses(int64_t n_outputs, real scale, real constant, const real *f, const real *y,
-                                 double *losses, real *slopes) {
-  for (int v = 0; v < TILE; v += LANES) {
+MP_INLINE void regression_losses(int64_t places, int64_t n_outputs, real scale, real constant, const real *f,
+                                 const real *y, double *losses, real *slopes) {
+  for (int64_t v = 0; v < places; v += LANES) {
     vreal sum = {0};
     for (int64_t at = v; at < n_outputs * TILE; at += TILE) {
       vreal residual = load(f + at) - load(y + at);
@@ -127,8 +129,9 @@ MP_INLINE void regression_losses(int64_t n_outputs, real scale, real constant, c
 }
 
 /* but for log y! */
-MP_INLINE void poisson_losses(int64_t n_outputs, const real *f, const real *y, double *losses, real *slopes) {
-  for (int v = 0; v < TILE; v += LANES) {
+MP_INLINE void poisson_losses(int64_t places, int64_t n_outputs, const real *f, const real *y, double *losses,
+                              real *slopes) {
+  for (int64_t v = 0; v < places; v += LANES) {
     vreal sum = {0};
     for (int64_t at = v; at < n_outputs * TILE; at += TILE) {
       vreal value = load(f + at), target = load(y + at), rate = VECTOR_MATH(exp)(value);
@@ -139,22 +142,17 @@ MP_INLINE void poisson_losses(int64_t n_outputs, const real *f, const real *y, d
   }
 }
 
-static void log_factorials(int64_t n_outputs, const real *y, double *losses) {
+static void log_factorials(int64_t places, int64_t n_outputs, const real *y, double *losses) {
   int sign;
   for (int64_t k = 0; k < n_outputs; k++)
-    for (int i = 0; i < TILE; i++)
+    for (int64_t i = 0; i < places; i++)
       if (y[k * TILE + i] > 1) losses[i] += lgamma_r((double)y[k * TILE + i] + 1, &sign);
 }
 
 static void user_losses(const mp_loss *loss, int64_t n_outputs, const real *f, const mp_data *data, const int64_t *rows,
                         int64_t start, int64_t n, const mp_answers *answers, double *losses, real *slopes) {
   double *output = answers->row, *target = output + n_outputs, *gradient = target + n_outputs;
-  for (int64_t i = 0; i < TILE; i++) {
-    if (start + i >= n) {
-      losses[i] = 0;
-      for (int64_t k = 0; slopes && k < n_outputs; k++) slopes[k * TILE + i] = 0;
-      continue;
-    }
+  for (int64_t i = 0; i < TILE && start + i < n; i++) {
     const double *given = data->targets + row_at(rows, n, start + i) * n_outputs;
     for (int64_t k = 0; k < n_outputs; k++) output[k] = f[k * TILE + i], target[k] = given[k], gradient[k] = 0;
     losses[i] = loss->row((size_t)n_outputs, output, target, gradient, loss->context);
@@ -162,24 +160,24 @@ static void user_losses(const mp_loss *loss, int64_t n_outputs, const real *f, c
   }
 }
 
-static MP_CLONES void vector_losses(const mp_loss *loss, int64_t n_outputs, const real *f, const mp_answers *answers,
-                                    double *losses, real *slopes) {
+static MP_CLONES void vector_losses(const mp_loss *loss, int64_t places, int64_t n_outputs, const real *f,
+                                    const mp_answers *answers, double *losses, real *slopes) {
   switch (loss->kind) {
   case MP_MULTICLASS:
-    if (n_outputs == 2) two_classes(f, answers->labels, losses, slopes);
-    else many_classes(n_outputs, f, answers->labels, losses, slopes);
+    if (n_outputs == 2) two_classes(places, f, answers->labels, losses, slopes);
+    else many_classes(places, n_outputs, f, answers->labels, losses, slopes);
     break;
-  case MP_BINARY: binary_losses(n_outputs, f, answers->targets, losses, slopes); break;
+  case MP_BINARY: binary_losses(places, n_outputs, f, answers->targets, losses, slopes); break;
   case MP_REGRESSION: {
     double constant = 0.5 * (double)n_outputs * log(loss->scale / (2 * M_PI));
-    regression_losses(n_outputs, (real)loss->scale, (real)constant, f, answers->targets, losses, slopes);
+    regression_losses(places, n_outputs, (real)loss->scale, (real)constant, f, answers->targets, losses, slopes);
     break;
   }
-  default: poisson_losses(n_outputs, f, answers->targets, losses, slopes);
+  default: poisson_losses(places, n_outputs, f, answers->targets, losses, slopes);
   }
 }
 
-/* The losses [TILE] of the tile at `start` with outputs f and gathered answers; slopes [n_outputs][TILE]: their
+/* The losses [places] of the tile at `start` with outputs f and gathered answers; slopes [n_outputs][TILE]: their
  * gradient by the outputs, or NULL. */
 static void tile_losses(const mp_loss *loss, int64_t n_outputs, const real *f, const mp_data *data, const int64_t *rows,
                         int64_t start, int64_t n, const mp_answers *answers, double *losses, real *slopes) {
@@ -187,14 +185,15 @@ static void tile_losses(const mp_loss *loss, int64_t n_outputs, const real *f, c
     user_losses(loss, n_outputs, f, data, rows, start, n, answers, losses, slopes);
     return;
   }
-  vector_losses(loss, n_outputs, f, answers, losses, slopes);
-  if (loss->kind == MP_POISSON) log_factorials(n_outputs, answers->targets, losses);
+  int64_t places = places_of(n - start);
+  vector_losses(loss, places, n_outputs, f, answers, losses, slopes);
+  if (loss->kind == MP_POISSON) log_factorials(places, n_outputs, answers->targets, losses);
 }
 
 /* product [n_outputs][TILE] = Hessian of every row's loss by its outputs f, times tangent. */
-static MP_CLONES void tile_curvature(const mp_loss *loss, int64_t n_outputs, const real *f, const real *tangent,
-                                     real *product) {
-  for (int v = 0; v < TILE; v += LANES) {
+static MP_CLONES void tile_curvature(const mp_loss *loss, int64_t places, int64_t n_outputs, const real *f,
+                                     const real *tangent, real *product) {
+  for (int64_t v = 0; v < places; v += LANES) {
     if (loss->kind == MP_MULTICLASS) {
       vreal most = load(f + v), sum = {0}, mean = {0};
       for (int64_t at = v; at < n_outputs * TILE; at += TILE) most = pick(load(f + at) > most, load(f + at), most);
@@ -230,7 +229,7 @@ static inline size_t rows_scratch_size(int64_t n_outputs) {
 }
 
 static inline void transpose_in(int64_t n_outputs, int64_t count, const real *rows, real *tile) {
-  for (int64_t i = 0; i < TILE; i++)
+  for (int64_t i = 0, places = places_of(count); i < places; i++)
     for (int64_t k = 0; k < n_outputs; k++) tile[k * TILE + i] = rows[(i < count ? i : count - 1) * n_outputs + k];
 }
 static inline void transpose_out(int64_t n_outputs, int64_t count, const real *tile, real *rows) {
@@ -263,7 +262,7 @@ static inline void row_curvature(const mp_loss *loss, int64_t n_outputs, int64_t
   for (int64_t at = 0; at < count; at += TILE) {
     transpose_in(n_outputs, count - at, outputs + at * n_outputs, f);
     transpose_in(n_outputs, count - at, tangents + at * n_outputs, along);
-    tile_curvature(loss, n_outputs, f, along, result);
+    tile_curvature(loss, places_of(count - at), n_outputs, f, along, result);
     transpose_out(n_outputs, count - at, result, product + at * n_outputs);
   }
 }

@@ -48,4 +48,7 @@ MP_INLINE int64_t row_at(const int64_t *rows, int64_t n, int64_t i) {
   return rows ? rows[i] : i;
 }
 
+/* How many of a tile's places are worked on for so many rows: whole vectors. */
+MP_INLINE int64_t places_of(int64_t n) { return n >= TILE ? TILE : (n + LANES - 1) / LANES * LANES; }
+
 #endif

@@ -49,34 +49,37 @@ enum { MOST_UNITS_64 = 6, GROUP_64 = 4, OUTER_64 = 4 }; /* 24 sums, 4 inputs and
 #define DISPATCH(name, ...) name##_16(__VA_ARGS__)
 #endif
 
-/* out [n_out][TILE] (+)= bias + W x, W [n_out][n_in] */
-static void linear_tile(int64_t n_out, int64_t n_in, const real *w, const real *bias, const real *x, real *out,
-                        int accumulate, int relu) {
-  DISPATCH(linear_tile, n_out, n_in, w, bias, x, out, accumulate, relu);
+/* out [n_out][TILE] (+)= bias + W x, W [n_out][n_in], at the first places */
+static void linear_tile(int64_t places, int64_t n_out, int64_t n_in, const real *w, const real *bias, const real *x,
+                        real *out, int accumulate, int relu) {
+  DISPATCH(linear_tile, places, n_out, n_in, w, bias, x, out, accumulate, relu);
 }
 
 /* out [n_in][TILE] (+)= W' delta, W [n_out][n_in] */
-static void transposed_tile(int64_t n_out, int64_t n_in, const real *w, const real *delta, real *out, int accumulate) {
-  DISPATCH(transposed_tile, n_out, n_in, w, delta, out, accumulate);
+static void transposed_tile(int64_t places, int64_t n_out, int64_t n_in, const real *w, const real *delta, real *out,
+                            int accumulate) {
+  DISPATCH(transposed_tile, places, n_out, n_in, w, delta, out, accumulate);
 }
 
 /* sums [n_out][n_in][LANES] += delta x' over the rows of a tile, row i in lane i mod LANES */
-static void outer_tile(int64_t n_out, int64_t n_in, const real *delta, const real *x, real *sums) {
-  DISPATCH(outer_tile, n_out, n_in, delta, x, sums);
+static void outer_tile(int64_t places, int64_t n_out, int64_t n_in, const real *delta, const real *x, real *sums) {
+  DISPATCH(outer_tile, places, n_out, n_in, delta, x, sums);
 }
 
 /* sums [n_out][LANES] += delta over the rows of a tile */
-static MP_CLONES void sum_tile(int64_t n_out, const real *delta, real *sums) {
+static MP_CLONES void sum_tile(int64_t places, int64_t n_out, const real *delta, real *sums) {
   for (int64_t o = 0; o < n_out; o++, delta += TILE, sums += LANES) {
     vreal even = {0}, odd = {0};
-    for (int v = 0; v < TILE; v += 2 * LANES) even += load(delta + v), odd += load(delta + v + LANES);
+    int64_t v = 0;
+    for (; v + 2 * LANES <= places; v += 2 * LANES) even += load(delta + v), odd += load(delta + v + LANES);
+    if (v < places) even += load(delta + v);
     store(sums, load(sums) + (even + odd));
   }
 }
 
 /* tile [n_features][TILE] from rows that lie anywhere; eight at a time fill whole parts of the tile's cache lines */
-static MP_CLONES void gather_tile(int64_t n_features, const real *const source[TILE], real *tile) {
-  for (int i = 0; i < TILE; i += 8) {
+static MP_CLONES void gather_tile(int64_t places, int64_t n_features, const real *const source[TILE], real *tile) {
+  for (int64_t i = 0; i < places; i += 8) {
     const real *const *row = source + i;
     for (int64_t j = 0; j < n_features; j++) {
       const real eight[8] = {row[0][j], row[1][j], row[2][j], row[3][j], row[4][j], row[5][j], row[6][j], row[7][j]};

@@ -83,20 +83,23 @@ static const real *tile_inputs(const mp_network *network, const mp_data *data, c
   int64_t n_inputs = network->n_inputs;
   if (data->tiles && !rows && (start + TILE <= n || n == data->n)) return (const real *)data->tiles + start * n_inputs;
   const real *source[TILE];
-  for (int i = 0; i < TILE; i++) source[i] = (const real *)data->inputs + row_at(rows, n, start + i) * n_inputs;
-  gather_tile(n_inputs, source, w->inputs);
+  int64_t places = places_of(n - start);
+  for (int64_t i = 0; i < places; i++) source[i] = (const real *)data->inputs + row_at(rows, n, start + i) * n_inputs;
+  gather_tile(places, n_inputs, source, w->inputs);
   return w->inputs;
 }
 
 /* Outputs [n_outputs][TILE] of the inputs x; every stage keeps its values. */
-static const real *forward_tile(const real *theta, const real *x, const workspace *w) {
+static const real *forward_tile(int64_t places, const real *theta, const real *x, const workspace *w) {
   for (const stage *s = w->stages; s < w->stages + w->n_stages; s++) {
     if (s->linear) {
       const real *bias = s->linear->bias < 0 ? NULL : theta + s->linear->bias;
-      linear_tile(s->n_out, s->n_in, theta + s->linear->weight, bias, x, s->values, 0, s->activation == MP_RELU);
-      if (s->activation >= 0 && s->activation != MP_RELU) activate_tile(s->activation, s->n_out, s->values, s->values);
+      linear_tile(places, s->n_out, s->n_in, theta + s->linear->weight, bias, x, s->values, 0,
+                  s->activation == MP_RELU);
+      if (s->activation >= 0 && s->activation != MP_RELU)
+        activate_tile(s->activation, s->n_out, places, s->values, s->values);
     } else {
-      activate_tile(s->activation, s->n_out, x, s->values);
+      activate_tile(s->activation, s->n_out, places, x, s->values);
     }
     x = s->values;
   }
@@ -104,30 +107,31 @@ static const real *forward_tile(const real *theta, const real *x, const workspac
 }
 
 /* Derivatives of the same along `vector`, in the stages' tangents. */
-static const real *tangent_tile(const real *theta, const real *vector, const real *x, const workspace *w) {
+static const real *tangent_tile(int64_t places, const real *theta, const real *vector, const real *x,
+                                const workspace *w) {
   const real *dx = NULL; /* zero at the inputs */
   for (const stage *s = w->stages; s < w->stages + w->n_stages; s++) {
     size_t bytes = (size_t)s->n_out * TILE * sizeof(real);
     if (s->linear) {
       const real *bias = s->linear->bias < 0 ? NULL : vector + s->linear->bias;
-      linear_tile(s->n_out, s->n_in, vector + s->linear->weight, bias, x, s->tangents, 0, 0);
-      if (dx) linear_tile(s->n_out, s->n_in, theta + s->linear->weight, NULL, dx, s->tangents, 1, 0);
+      linear_tile(places, s->n_out, s->n_in, vector + s->linear->weight, bias, x, s->tangents, 0, 0);
+      if (dx) linear_tile(places, s->n_out, s->n_in, theta + s->linear->weight, NULL, dx, s->tangents, 1, 0);
     } else if (dx) {
       memcpy(s->tangents, dx, bytes);
     } else {
       memset(s->tangents, 0, bytes);
     }
-    if (s->activation >= 0) slope_tile(s->activation, s->n_out, s->values, s->tangents);
+    if (s->activation >= 0) slope_tile(s->activation, s->n_out, places, s->values, s->tangents);
     dx = s->tangents, x = s->values;
   }
   return dx;
 }
 
-/* Zeros at the positions behind the last row. */
+/* Zeros at the places behind the last row. */
 static void mask_tile(int64_t n_outputs, int64_t count, real *slopes) {
   if (count >= TILE) return;
   for (int64_t k = 0; k < n_outputs; k++)
-    for (int64_t i = count; i < TILE; i++) slopes[k * TILE + i] = 0;
+    for (int64_t i = count; i < places_of(count); i++) slopes[k * TILE + i] = 0;
 }
 
 /* The sum in the one order of this engine: eight stripes of a tile, folded; tile after tile. */
@@ -144,7 +148,7 @@ static void forward(const mp_network *network, const void *theta, const mp_data 
   int64_t width = network->n_outputs;
   arrange(network, work, &w);
   for (int64_t start = 0; start < n; start += TILE) {
-    const real *f = forward_tile(theta, tile_inputs(network, data, rows, start, n, &w), &w);
+    const real *f = forward_tile(places_of(n - start), theta, tile_inputs(network, data, rows, start, n, &w), &w);
     real *out = (real *)outputs + start * width;
     for (int64_t i = 0; i < TILE && start + i < n; i++)
       for (int64_t k = 0; k < width; k++) out[i * width + k] = f[k * TILE + i];
@@ -154,7 +158,7 @@ static void forward(const mp_network *network, const void *theta, const mp_data 
 /* Losses of the tile at `start` into the workspace, their slopes by the outputs too where asked for. */
 static const real *loss_tile(const mp_network *network, const mp_loss *loss, const real *theta, const mp_data *data,
                              const int64_t *rows, int64_t start, int64_t n, real *slopes, workspace *w) {
-  const real *x = tile_inputs(network, data, rows, start, n, w), *f = forward_tile(theta, x, w);
+  const real *x = tile_inputs(network, data, rows, start, n, w), *f = forward_tile(places_of(n - start), theta, x, w);
   answers_gather(loss, network->n_outputs, data, rows, start, n, &w->answers);
   tile_losses(loss, network->n_outputs, f, data, rows, start, n, &w->answers, w->losses, slopes);
   return x;
@@ -206,17 +210,18 @@ static void loss_grad(const mp_network *network, const mp_loss *loss, const void
   *sum = 0;
   for (int64_t start = 0; start < n; start += TILE) {
     real *delta = w.deltas[0], *spare = w.deltas[1], *swap;
+    int64_t places = places_of(n - start);
     const real *inputs = loss_tile(network, loss, theta, data, rows, start, n, delta, &w);
     *sum += tile_sum(w.losses, n - start);
     mask_tile(network->n_outputs, n - start, delta);
     for (const stage *s = w.stages + w.n_stages - 1; s >= w.stages; s--) {
-      if (s->activation >= 0) slope_tile(s->activation, s->n_out, s->values, delta);
+      if (s->activation >= 0) slope_tile(s->activation, s->n_out, places, s->values, delta);
       if (!s->linear) continue;
       const real *x = s == w.stages ? inputs : s[-1].values;
-      outer_tile(s->n_out, s->n_in, delta, x, w.sums + s->linear->weight * LANES);
-      if (s->linear->bias >= 0) sum_tile(s->n_out, delta, w.sums + s->linear->bias * LANES);
+      outer_tile(places, s->n_out, s->n_in, delta, x, w.sums + s->linear->weight * LANES);
+      if (s->linear->bias >= 0) sum_tile(places, s->n_out, delta, w.sums + s->linear->bias * LANES);
       if (s == w.stages) break;
-      transposed_tile(s->n_out, s->n_in, (const real *)theta + s->linear->weight, delta, spare, 0);
+      transposed_tile(places, s->n_out, s->n_in, (const real *)theta + s->linear->weight, delta, spare, 0);
       swap = delta, delta = spare, spare = swap;
     }
   }
@@ -231,25 +236,26 @@ static int loss_hvp(const mp_network *network, const mp_loss *loss, const void *
   memset(w.sums, 0, (size_t)network->n_parameters * LANES * sizeof(real));
   for (int64_t start = 0; start < n; start += TILE) {
     real *delta = w.deltas[0], *spare = w.deltas[1], *swap;
+    int64_t places = places_of(n - start);
     real *tangent = w.delta_tangents[0], *spare_tangent = w.delta_tangents[1];
     const real *inputs = loss_tile(network, loss, theta, data, rows, start, n, delta, &w);
-    const real *along = tangent_tile(theta, vector, inputs, &w);
-    tile_curvature(loss, network->n_outputs, w.stages[w.n_stages - 1].values, along, tangent);
+    const real *along = tangent_tile(places, theta, vector, inputs, &w);
+    tile_curvature(loss, places, network->n_outputs, w.stages[w.n_stages - 1].values, along, tangent);
     mask_tile(network->n_outputs, n - start, delta);
     mask_tile(network->n_outputs, n - start, tangent);
     for (const stage *s = w.stages + w.n_stages - 1; s >= w.stages; s--) {
-      if (s->activation >= 0) curvature_tile(s->activation, s->n_out, s->values, s->tangents, delta, tangent);
+      if (s->activation >= 0) curvature_tile(s->activation, s->n_out, places, s->values, s->tangents, delta, tangent);
       if (!s->linear) continue;
       const real *x = s == w.stages ? inputs : s[-1].values;
       real *sums = w.sums + s->linear->weight * LANES;
-      outer_tile(s->n_out, s->n_in, tangent, x, sums);
-      if (s > w.stages) outer_tile(s->n_out, s->n_in, delta, s[-1].tangents, sums);
-      if (s->linear->bias >= 0) sum_tile(s->n_out, tangent, w.sums + s->linear->bias * LANES);
+      outer_tile(places, s->n_out, s->n_in, tangent, x, sums);
+      if (s > w.stages) outer_tile(places, s->n_out, s->n_in, delta, s[-1].tangents, sums);
+      if (s->linear->bias >= 0) sum_tile(places, s->n_out, tangent, w.sums + s->linear->bias * LANES);
       if (s == w.stages) break;
       const real *weight = (const real *)theta + s->linear->weight;
-      transposed_tile(s->n_out, s->n_in, weight, delta, spare, 0);
-      transposed_tile(s->n_out, s->n_in, weight, tangent, spare_tangent, 0);
-      transposed_tile(s->n_out, s->n_in, (const real *)vector + s->linear->weight, delta, spare_tangent, 1);
+      transposed_tile(places, s->n_out, s->n_in, weight, delta, spare, 0);
+      transposed_tile(places, s->n_out, s->n_in, weight, tangent, spare_tangent, 0);
+      transposed_tile(places, s->n_out, s->n_in, (const real *)vector + s->linear->weight, delta, spare_tangent, 1);
       swap = delta, delta = spare, spare = swap;
       swap = tangent, tangent = spare_tangent, spare_tangent = swap;
     }

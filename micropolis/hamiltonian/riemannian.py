@@ -233,7 +233,8 @@ class RMHMC(Kernel):
         None keeps `step_size` in warm-up; a number in (0, 1) adapts it to that acceptance by dual averaging.
     reversibility_tol : float or None
         Each step is integrated back and must return this closely, or the trajectory is rejected as
-        ``NON_REVERSIBLE``. Doubles the cost.
+        ``NON_REVERSIBLE``. Doubles the cost; needed where steps are so large that an implicit equation has several
+        solutions, which shows in ``not_converged``.
     binding : float
         omega of "explicit_uncorrected".
 

@@ -62,16 +62,25 @@ _OPTIONS: dict[str, dict[str, Callable[[int], Kernel]]] = {
         "depth 1": lambda dim: mp.NUTS(step_size=0.7, max_depth=1),
         "depth 2": lambda dim: mp.NUTS(step_size=0.6, max_depth=2),
     },
+    # every step is taken back: where an implicit step has several solutions a chain without is biased (the rough well)
     "riemannian": {
-        "softabs": lambda dim: mp.RMHMC(0.3, 4, metric=mp.SoftAbs(1.0), jitter=0.5),
-        "jitter": lambda dim: mp.RMHMC(0.4, 2, metric=mp.SoftAbs(0.5, jitter=0.5), fixed_point_tol=1e-6),
+        "softabs": lambda dim: mp.RMHMC(0.3, 4, metric=mp.SoftAbs(1.0), jitter=0.5, reversibility_tol=1e-6),
+        "jitter": lambda dim: mp.RMHMC(
+            0.4, 2, metric=mp.SoftAbs(0.5, jitter=0.5), fixed_point_tol=1e-6, reversibility_tol=1e-4
+        ),
         "gradient": lambda dim: mp.RMHMC(0.4, 3, metric=mp.GradientSquare(1.0), reversibility_tol=1e-6),
-        "midpoint": lambda dim: mp.RMHMC(0.6, 1, mp.SoftAbs(1.0), "midpoint", 1e-7),
-        "explicit": lambda dim: mp.RMHMC(0.5, 1, mp.SoftAbs(1.0), "explicit", 1e-7),
+        "midpoint": lambda dim: mp.RMHMC(
+            0.6, 1, mp.SoftAbs(1.0), "midpoint", fixed_point_tol=1e-7, reversibility_tol=1e-5
+        ),
+        "explicit": lambda dim: mp.RMHMC(
+            0.5, 1, mp.SoftAbs(1.0), "explicit", fixed_point_tol=1e-7, reversibility_tol=1e-5
+        ),
     },
     "riemannian_nuts": {
-        "softabs": lambda dim: mp.RMNUTS(0.5, 4, mp.SoftAbs(1.0)),
-        "midpoint": lambda dim: mp.RMNUTS(0.7, 2, mp.SoftAbs(0.5), "midpoint", 1e-6),
+        "softabs": lambda dim: mp.RMNUTS(0.5, 4, mp.SoftAbs(1.0), reversibility_tol=1e-6),
+        "midpoint": lambda dim: mp.RMNUTS(
+            0.7, 2, mp.SoftAbs(0.5), "midpoint", fixed_point_tol=1e-6, reversibility_tol=1e-4
+        ),
     },
 }
 

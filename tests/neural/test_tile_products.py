@@ -23,15 +23,16 @@ SOURCE = """
 #else
 #define EACH(name, ...) if (bytes == 16) name##_16(__VA_ARGS__); return bytes == 16;
 #endif
-int linear(int bytes, int64_t n_out, int64_t n_in, const real *w, const real *bias, const real *x, real *out,
-           int accumulate, int relu) {
-  EACH(linear_tile, n_out, n_in, w, bias, x, out, accumulate, relu)
+int linear(int bytes, int64_t places, int64_t n_out, int64_t n_in, const real *w, const real *bias, const real *x,
+           real *out, int accumulate, int relu) {
+  EACH(linear_tile, places, n_out, n_in, w, bias, x, out, accumulate, relu)
 }
-int transposed(int bytes, int64_t n_out, int64_t n_in, const real *w, const real *delta, real *out, int accumulate) {
-  EACH(transposed_tile, n_out, n_in, w, delta, out, accumulate)
+int transposed(int bytes, int64_t places, int64_t n_out, int64_t n_in, const real *w, const real *delta,
+               real *out, int accumulate) {
+  EACH(transposed_tile, places, n_out, n_in, w, delta, out, accumulate)
 }
-int outer(int bytes, int64_t n_out, int64_t n_in, const real *delta, const real *x, real *sums) {
-  EACH(outer_tile, n_out, n_in, delta, x, sums)
+int outer(int bytes, int64_t places, int64_t n_out, int64_t n_in, const real *delta, const real *x, real *sums) {
+  EACH(outer_tile, places, n_out, n_in, delta, x, sums)
 }
 """
 
@@ -72,7 +73,9 @@ def call(library, name, bytes_, *arguments):
 def test_products(libraries, dtype, bytes_):
     rng = np.random.default_rng(0)
     tolerance = 200 * np.finfo(dtype).eps  # sums of at most 13 products of size below 10
-    for n_out, n_in in itertools.product((1, 2, 3, 4, 5, 6, 7, 12, 13), repeat=2):
+    lanes = 64 // np.dtype(dtype).itemsize
+    for case, (n_out, n_in) in enumerate(itertools.product((1, 2, 3, 4, 5, 6, 7, 12, 13), repeat=2)):
+        places = TILE - case % (TILE // lanes) * lanes  # whole vectors, the rest is left alone
         w, bias = rng.normal(size=(n_out, n_in)).astype(dtype), rng.normal(size=n_out).astype(dtype)
         x, delta = (rng.normal(size=(n, TILE)).astype(dtype) for n in (n_in, n_out))
         x[0, 5] = np.nan  # in one row alone, and there through the ReLU
@@ -83,6 +86,7 @@ def test_products(libraries, dtype, bytes_):
                 libraries[dtype],
                 "linear",
                 bytes_,
+                places,
                 n_out,
                 n_in,
                 w,
@@ -94,15 +98,17 @@ def test_products(libraries, dtype, bytes_):
             )
             truth = w @ x + (start if accumulate else bias[:, None] * with_bias)
             truth = np.maximum(truth, 0) if relu else truth
+            truth[:, places:] = start[:, places:]
             np.testing.assert_allclose(out, truth, rtol=tolerance, atol=tolerance)
         for accumulate in (0, 1):
             start = rng.normal(size=(n_in, TILE)).astype(dtype)
             out = start.copy()
-            call(libraries[dtype], "transposed", bytes_, n_out, n_in, w, delta, out, accumulate)
-            np.testing.assert_allclose(out, w.T @ delta + start * accumulate, rtol=tolerance, atol=tolerance)
-        lanes = 64 // np.dtype(dtype).itemsize
+            call(libraries[dtype], "transposed", bytes_, places, n_out, n_in, w, delta, out, accumulate)
+            truth = w.T @ delta + start * accumulate
+            truth[:, places:] = start[:, places:]
+            np.testing.assert_allclose(out, truth, rtol=tolerance, atol=tolerance)
         start = rng.normal(size=(n_out, n_in, lanes)).astype(dtype)
         sums = start.copy()
-        call(libraries[dtype], "outer", bytes_, n_out, n_in, delta, x, sums)
-        stripes = delta.reshape(n_out, 1, -1, lanes) * x.reshape(1, n_in, -1, lanes)
+        call(libraries[dtype], "outer", bytes_, places, n_out, n_in, delta, x, sums)
+        stripes = (delta[:, :places].reshape(n_out, 1, -1, lanes)) * x[:, :places].reshape(1, n_in, -1, lanes)
         np.testing.assert_allclose(sums, start + stripes.sum(axis=2), rtol=tolerance, atol=tolerance)
