@@ -16,28 +16,32 @@ int mp_state_init(const mp_density *density, mp_state *state, double *grad) {
 int mp_chain_run(mp_chain *chain, int64_t start, int64_t stop) {
   size_t dim = chain->density->dim;
   const double *x = chain->state.buffers[MP_STATE_X];
+  const mp_step_fn step = chain->step;
+  const volatile int32_t *const control = chain->control;
+  const int64_t thin = chain->thin;
+  const size_t n_flags = chain->n_flags;
   for (int64_t draw = start; draw < stop; draw++) {
-    if (*chain->control) return MP_CANCELLED;
+    if (*control) return MP_CANCELLED;
     mp_info *info = (mp_info *)(chain->stats + (size_t)draw * chain->info_size);
     int32_t n_grad = 0;
     uint8_t divergent = 0, accepted = 0, flags[MP_MAX_FLAGS] = {0};
     int16_t kept = MP_OK; /* the first trouble */
-    for (int64_t i = 0; i < chain->thin; i++) {
-      if (i > 0 && *chain->control == MP_CONTROL_CANCEL) return MP_BROKEN_OFF;
-      int status = chain->step(chain->options, chain->density, chain->rng, &chain->state, chain->work, info);
+    for (int64_t i = 0; i < thin; i++) {
+      if (i > 0 && *control == MP_CONTROL_CANCEL) return MP_BROKEN_OFF;
+      int status = step(chain->options, chain->density, chain->rng, &chain->state, chain->work, info);
       if (status < 0) return status;
       n_grad += info->n_grad;
       divergent |= info->divergent;
       accepted |= info->accepted;
-      for (size_t k = 0; k < chain->n_flags; k++) flags[k] |= ((const uint8_t *)info)[chain->flags[k]];
+      for (size_t k = 0; k < n_flags; k++) flags[k] |= ((const uint8_t *)info)[chain->flags[k]];
       if (kept == MP_OK) kept = info->status;
     }
-    if (chain->thin > 1) { /* the record of a kept draw answers for the steps behind it */
+    if (thin > 1) { /* the record of a kept draw answers for the steps behind it */
       info->n_grad = n_grad;
       info->divergent = divergent;
       info->accepted = accepted;
       info->status = kept;
-      for (size_t k = 0; k < chain->n_flags; k++) ((uint8_t *)info)[chain->flags[k]] = flags[k];
+      for (size_t k = 0; k < n_flags; k++) ((uint8_t *)info)[chain->flags[k]] = flags[k];
     }
     if (chain->adaptation) {
       int status = mp_adaptation_update(chain->adaptation, draw, info, chain->options, chain->density, chain->rng,
