@@ -4,6 +4,7 @@ After `python setup.py`, `PYTHONPATH=. python -P` uses the checkout.
 """
 
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -23,8 +24,11 @@ def main() -> None:
     for built, target in json.loads(installed).items():
         if (built.startswith(str(BUILD)) and target.endswith((".so", ".a"))) or target.endswith(".h"):
             relative = pathlib.Path(target).parts[pathlib.Path(target).parts.index("micropolis") :]
-            (ROOT / pathlib.Path(*relative)).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(built, ROOT / pathlib.Path(*relative))
+            place = ROOT / pathlib.Path(*relative)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            fresh = place.with_name(f".{place.name}.new")
+            shutil.copy2(built, fresh)
+            os.replace(fresh, place)  # in one step: a process that has the old file open goes on with it
 
 
 if __name__ == "__main__":
