@@ -181,6 +181,7 @@ void mp_eigen_hold(void *get, void *set) {
 void mp_eigen_let_go(void *set) {
   if (!set) return;
   pthread_mutex_lock(&lock);
-  if (--holders == 0) ((void (*)(int))set)(threads_before);
+  /* one thread may be what somebody else holds it at, for networks, who gives back what was there */
+  if (--holders == 0 && threads_before != 1) ((void (*)(int))set)(threads_before);
   pthread_mutex_unlock(&lock);
 }
