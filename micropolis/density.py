@@ -385,10 +385,8 @@ class CallableDensity(Density):
     def _vector(self, value: Any) -> Array:
         given = np.asarray(value)
         if given.shape != (self.dim,) or given.dtype.kind not in "fiub":
-            raise DensityError(
-                f"the gradient of the log density has shape {given.shape} dtype {given.dtype}, expected ({self.dim},) "
-                "real numbers"
-            )
+            got = f"shape {given.shape} dtype {given.dtype}"
+            raise DensityError(f"the gradient of the log density has {got}, expected ({self.dim},) real numbers")
         return np.array(given, dtype=np.float64, order="C")
 
 
