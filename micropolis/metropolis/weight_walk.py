@@ -305,6 +305,8 @@ def run_chains(
     >>> [len(history) for history in run_chains(chains, X, X[:, 0] > 0, steps=50)]
     [50, 50, 50]
     """
+    if isinstance(optimizers, WeightWalk):
+        raise InputTypeError(f"optimizers: expected a sequence of MH or MMH, got one {optimizers.name}")
     optimizers = list(optimizers)
     for number, optimizer in enumerate(optimizers):
         if not isinstance(optimizer, WeightWalk):

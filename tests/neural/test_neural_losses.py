@@ -1,5 +1,7 @@
 """Losses: NumPy references against SciPy's distributions, compiled user losses, targets that do not fit."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy import special, stats
@@ -137,6 +139,7 @@ def test_a_user_loss_that_raises_is_nan():
         (lambda o, t, g: None, InputError, "expected it to return a float, got None"),
         (lambda o, t, g: o[5], InputError, "on one row of 2 outputs it raised IndexError"),
         (lambda o, t, g: 1.0, InputError, r"gradient\[0\] is not assigned"),
+        (partial(lambda output, target, gradient: 0.0), InputTypeError, "loss: expected a function of .*partial"),
         (3, InputTypeError, "loss: expected one of .* or a function, got int"),
         ("hinge", InputError, "loss: expected one of"),
     ],
