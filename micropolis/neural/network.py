@@ -225,7 +225,7 @@ class Sequential:
             return CData(network, inputs, pack=pack)
         if not callable(loss):
             as_loss(loss)
-        labels, targets = check_targets(loss, y, len(inputs), network.n_outputs)
+        labels, targets = check_targets(loss, y, len(inputs), network.n_outputs, self.dtype)
         return CData(network, inputs, labels, targets, pack=pack)
 
     def _answered(self, X: ArrayLike, y: Any, loss: Loss) -> CData:

@@ -90,7 +90,7 @@ class Posterior(Density):
         as_loss(loss, self.tau_out, network.n_outputs)
         self._answers: tuple[Any, Any] = (None, np.zeros((0, network.n_outputs)))
         if y is not None:
-            self._answers = check_targets(loss, y, len(self._inputs), network.n_outputs)
+            self._answers = check_targets(loss, y, len(self._inputs), network.n_outputs, net.dtype)
         self.batches = 1 if batches is None else checks.integer("batches", batches, least=1)
         rows = len(self._inputs)
         if self.batches > max(1, min(rows, MOST_BLOCKS)):
