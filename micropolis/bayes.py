@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -139,6 +140,11 @@ def predict_model(
     log_probability : ndarray (S,) or None
         log p(y | x, theta_s), summed over the rows; None without y.
 
+    Raises
+    ------
+    InputError
+        Rows or draws that do not fit, or are not finite in the network's dtype.
+
     Examples
     --------
     >>> import micropolis as mp
@@ -153,20 +159,28 @@ def predict_model(
     if draws.ndim < 1 or draws.shape[-1] != net.n_parameters:
         raise InputError(f"trace: expected draws of {net.n_parameters} parameters, got shape {draws.shape}")
     draws = draws.reshape(-1, net.n_parameters)
-    inputs = net._inputs(x)
+    inputs = net._inputs(x, "x")
     network, data = net.bind(), net.data(inputs, y, loss)
     threads = workers.available() if threads is None else checks.integer("threads", threads, least=1)
     predictions = np.empty((len(draws), len(inputs), network.n_outputs), dtype=net.dtype)
     log_probability = None if y is None else np.empty(len(draws))
     row_loss = losses.as_loss(loss, tau_out, network.n_outputs) if y is not None else None
 
+    stopped = threading.Event()  # by Ctrl-C or an error: nobody waits for the other threads then
     answers: Any = data.labels if data.targets is None else data.targets
 
     def work(part: slice) -> None:
         """A block of draws at a time, so that a memory-mapped trace is not loaded whole."""
         for start in range(part.start, part.stop, BLOCK):
+            if stopped.is_set():
+                return
             some = slice(start, min(start + BLOCK, part.stop))
-            block = np.ascontiguousarray(draws[some], dtype=net.dtype)
+            with np.errstate(over="ignore"):
+                block = np.ascontiguousarray(draws[some], dtype=net.dtype)
+            finite = np.isfinite(block).all(axis=1)
+            if not finite.all():
+                number = start + int(np.argmin(finite))
+                raise InputError(f"trace: expected finite numbers of {net.dtype.name}, draw {number} has others")
             network.predict(block, data, predictions[some])
             if log_probability is not None and row_loss is not None:
                 for s, theta in zip(range(some.start, some.stop), block, strict=True):
@@ -182,5 +196,9 @@ def predict_model(
         work(parts[0])
     else:
         with workers.pool(len(parts)) as executor:
-            list(executor.map(work, parts))
+            try:
+                list(executor.map(work, parts))
+            except BaseException:
+                stopped.set()
+                raise
     return predictions, log_probability

@@ -1,5 +1,10 @@
 """sample_model and predict_model: posteriors of networks from end to end."""
 
+import os
+import signal
+import threading
+import time
+
 import numpy as np
 import pytest
 from laws.kernels import assert_same_run, resume, run
@@ -188,7 +193,8 @@ def test_a_user_loss_is_a_likelihood():
         (lambda net: mp.sample_model(net, X, LABELS[:3]), InputError, r"y: expected shape \(20,\)"),
         (lambda net: mp.sample_model("net", X, LABELS), InputTypeError, "net"),
         (lambda net: mp.predict_model(net, np.zeros((2, 5)), X), InputError, "trace: expected draws of 6 parameters"),
-        (lambda net: mp.predict_model(net, np.zeros((2, 6)), X[:, :1]), InputError, "X: expected shape"),
+        (lambda net: mp.predict_model(net, np.zeros((2, 6)), X[:, :1]), InputError, "x: expected shape"),
+        (lambda net: mp.predict_model(net, np.full((2, 6), np.nan), X), InputError, "trace: .* draw 0 has others"),
         (lambda net: mp.predict_model(net, np.zeros((2, 6)), X, LABELS + 2), InputError, "labels in 0..1"),
         (lambda net: mp.predict_model(net, np.zeros((2, 6)), X, threads=0), InputError, "threads"),
     ],
@@ -196,3 +202,34 @@ def test_a_user_loss_is_a_likelihood():
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call(Sequential(Linear(2, 2), seed=0))
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("float64", np.inf), ("float32", 1e300)])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_draws_that_are_no_numbers_are_named(dtype, value, threads):
+    draws = np.zeros((40, 6))
+    draws[35, 2] = value
+    with pytest.raises(InputError, match=f"trace: expected finite numbers of {dtype}, draw 35 has others"):
+        mp.predict_model(Sequential(Linear(2, 2), dtype=dtype), draws, X, LABELS, threads=threads)
+
+
+def test_ctrl_c_stops_every_thread_of_a_prediction(monkeypatch):
+    """Threads left to themselves would go on, and keep the interpreter from ending."""
+    calls = []
+
+    def slow(*arguments):
+        calls.append(1)
+        time.sleep(0.002)
+        return reference(*arguments)
+
+    reference = losses.reference
+    monkeypatch.setattr(losses, "reference", slow)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        mp.predict_model(Sequential(Linear(2, 2)), np.zeros((5000, 6)), X, LABELS, threads=2)
+    timer.join()
+    time.sleep(0.3)  # blocks that had begun: 16 draws
+    seen = len(calls)
+    time.sleep(0.2)
+    assert 0 < len(calls) == seen < 1000

@@ -1,9 +1,12 @@
 """Estimators: scikit-learn's own checks, exact posteriors, calibration, and the faults."""
 
 import math
+import os
 import pickle
+import signal
 import subprocess
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -286,6 +289,53 @@ def test_constants_are_no_scale():
     model = BayesianMLPRegressor((2,), **SHORT).fit(X, np.full(200, 0.3))
     assert model.scale_[1] == model.y_scale_ == 1.0
     np.testing.assert_allclose(model.predict(X), 0.3, atol=0.05)
+
+
+@QUIET
+@pytest.mark.parametrize("exponent", [-1000, 1000])
+def test_no_scale_is_too_small_or_too_large(exponent):
+    """Squares of these features are no numbers; a fit is that of the same features near 1, to the last bit."""
+    model = BayesianMLPRegressor((3,), **SHORT)
+    plain = model.fit(PLANE, HEIGHTS).predict(PLANE)
+    far = np.ldexp(PLANE, exponent)
+    np.testing.assert_array_equal(model.fit(far, HEIGHTS).predict(far), plain)
+    with pytest.raises(InputError, match="y: expected a standard deviation between 1e-150 and 1e\\+150"):
+        model.fit(PLANE, np.ldexp(HEIGHTS, exponent))
+    with pytest.raises(InputTypeError, match="y: expected an array of real numbers"):
+        model.fit(PLANE, ["tall"] * 60)
+
+
+@QUIET
+@pytest.mark.parametrize("model", [MetropolisClassifier(random_state=0), BayesianMLPClassifier((4,), "relu", **SHORT)])
+def test_predictions_that_overflow_are_errors(model):
+    model.fit(MOONS, SIDES)
+    with pytest.raises(InputError, match="X: expected rows for which the network's outputs are finite"):
+        model.predict_proba(np.full((1, 2), 5e307) * [[1], [-1]])
+
+
+@QUIET
+@pytest.mark.parametrize(("dtype", "large"), [("float64", 1.7e308), ("float32", 1e300)])
+def test_features_that_overflow_are_named(dtype, large):
+    model = BayesianMLPClassifier((4,), dtype=dtype, **SHORT).fit(MOONS / 8, SIDES)
+    with pytest.raises(InputError, match=f"X: expected features that standardised are numbers of {dtype}, row 1"):
+        model.predict([[0.0, 0.0], [0.0, -large]])
+
+
+@QUIET
+def test_ctrl_c_keeps_what_was_drawn():
+    def interrupted(model):
+        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        try:
+            return model.fit(MOONS, SIDES)
+        finally:
+            timer.join()
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(BayesianMLPClassifier((2,), warmup=10**6, draws=10, chains=2, random_state=0))
+    with pytest.warns(SamplingWarning, match="interrupted, .* of 1000000 draws"):
+        model = interrupted(BayesianMLPClassifier((2,), warmup=0, draws=10**6, chains=1, random_state=0))
+    assert model.predict_proba(MOONS).shape == (200, 2)
 
 
 def test_chains_that_disagree_are_named():

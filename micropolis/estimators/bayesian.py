@@ -25,6 +25,7 @@ BLOCK = 2**21  # outputs held at once
 DEPTH = 7  # of the default kernel: longer trajectories cost more than they gain for such posteriors
 WATCHED = 100  # rows whose predictions are compared between chains
 R_HAT_LIMIT = 1.05
+LEAST_SCALE = 1e-150  # of y
 
 
 class _BayesianMLP(common.base.BaseEstimator):  # type: ignore[misc]
@@ -92,6 +93,11 @@ class _BayesianMLP(common.base.BaseEstimator):  # type: ignore[misc]
                 progress=False,
                 dtype=nets[0].dtype.name,
             )
+        if trace.n_draws < self.draws:  # Ctrl-C
+            if trace.n_draws == 0:
+                raise KeyboardInterrupt
+            got = f"interrupted, {trace.n_draws} of {self.draws} draws"
+            warnings.warn(f"{type(self).__name__}: {got}", SamplingWarning, stacklevel=3)
         self.net_, self.trace_ = nets[0], trace
 
     def _watch(self, rows: NDArray[np.float64]) -> None:
@@ -123,13 +129,15 @@ class _BayesianMLP(common.base.BaseEstimator):  # type: ignore[misc]
         for start in range(0, len(rows), size):
             part = slice(start, min(start + size, len(rows)))
             outputs, _ = predict_model(self.net_, draws, rows[part], threads=self.threads)
-            yield part, outputs.astype(np.float64)
+            yield part, common.checked_outputs(outputs).astype(np.float64)
 
     def _scales(self, values: NDArray[np.float64]) -> tuple[Any, Any]:
         """(mean, standard deviation) by column, 0 and 1 where nothing is to be standardised; constants keep scale 1."""
         if not self.standardize:
             return np.zeros(values.shape[1:])[()], np.ones(values.shape[1:])[()]
-        mean, scale = values.mean(axis=0), values.std(axis=0)
+        _, exponent = np.frexp(np.abs(values).max(axis=0))
+        small = np.ldexp(values, -exponent)  # exact; squares of the numbers themselves might overflow or vanish
+        mean, scale = np.ldexp(small.mean(axis=0), exponent), np.ldexp(small.std(axis=0), exponent)
         # what rounding leaves of a constant is no scale
         return mean, np.where(scale > 1e-14 * np.abs(values).max(axis=0), scale, 1.0)[()]
 
@@ -137,7 +145,8 @@ class _BayesianMLP(common.base.BaseEstimator):  # type: ignore[misc]
         """X as the network sees it."""
         common.validation.check_is_fitted(self, "net_")
         rows = common.validation.validate_data(self, X, dtype=np.float64, reset=False)
-        return (rows - self.mean_) / self.scale_
+        with np.errstate(over="ignore"):
+            return common.checked_rows((rows - self.mean_) / self.scale_, np.dtype(self.dtype))
 
 
 class BayesianMLPClassifier(common.base.ClassifierMixin, _BayesianMLP):  # type: ignore[misc]
@@ -325,10 +334,15 @@ class BayesianMLPRegressor(common.base.RegressorMixin, _BayesianMLP):  # type: i
             Data that scikit-learn does not take, or an option (an InputError, which names it).
         """
         rows, targets = common.validation.validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-        targets = targets.astype(np.float64)
+        targets = checks.numbers("y", targets)
         self.mean_, self.scale_ = self._scales(rows)
         mean, scale = self._scales(targets)
         self.y_mean_, self.y_scale_ = float(mean), float(scale)
+        if not LEAST_SCALE < self.y_scale_ < 1 / LEAST_SCALE:
+            raise InputError(
+                f"y: expected a standard deviation between {LEAST_SCALE:g} and {1 / LEAST_SCALE:g}, whose square is a "
+                f"number, got {self.y_scale_:g}"
+            )
         rows, targets = (rows - self.mean_) / self.scale_, (targets - self.y_mean_) / self.y_scale_
         initial, chains, noise = common.streams(self.random_state, 3)
         nets = self._networks(rows.shape[1], 1, initial)

@@ -37,6 +37,23 @@ def build(
     return Sequential(*layers, Linear(n_inputs, n_outputs), seed=rng, dtype=dtype)
 
 
+def checked_rows(rows: Array, dtype: np.dtype[Any]) -> Array:
+    """Standardised features; an error where some are too large for the network's `dtype`."""
+    finite = np.abs(rows) <= np.finfo(dtype).max
+    if not np.all(finite):
+        row, column = np.argwhere(~finite)[0]
+        where = f"row {row}, column {column}"
+        raise InputError(f"X: expected features that standardised are numbers of {dtype}, {where} is not")
+    return rows
+
+
+def checked_outputs(outputs: Array) -> Array:
+    """Outputs (..., rows, n_outputs) of a network; an error where some overflow, of which no prediction can be made."""
+    if not np.all(np.isfinite(outputs)):
+        raise InputError(f"X: expected rows for which the network's outputs are finite numbers of {outputs.dtype.name}")
+    return outputs
+
+
 def streams(random_state: Any, n: int) -> list[np.random.SeedSequence]:
     """Independent seeds from what scikit-learn takes as `random_state`."""
     seed = validation.check_random_state(random_state).randint(np.iinfo(np.int32).max)

@@ -125,7 +125,8 @@ class MetropolisClassifier(common.base.ClassifierMixin, common.base.BaseEstimato
             every = max(1, steps // EVALUATIONS)
             self.history_ = mini.run(rows, labels, steps, min(size, len(rows)), evaluate_every=every, progress=False)
         best = self.history_.best_model
-        assert best is not None  # the loss on all rows was computed
+        if best is None:  # not even the loss of the initial weights was computed
+            raise KeyboardInterrupt
         self.net_, self.loss_ = best, self.history_.best_nll
         return self
 
@@ -135,7 +136,7 @@ class MetropolisClassifier(common.base.ClassifierMixin, common.base.BaseEstimato
 
         common.validation.check_is_fitted(self, "net_")
         rows = common.validation.validate_data(self, X, dtype=np.float64, reset=False)
-        return softmax(self.net_(rows).astype(np.float64), axis=1)
+        return softmax(common.checked_outputs(self.net_(rows)).astype(np.float64), axis=1)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The most probable class of every row, (n,)."""

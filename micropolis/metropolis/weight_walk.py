@@ -37,7 +37,6 @@ class WeightWalk(ABC):
         if not isinstance(net, Sequential):
             raise InputTypeError(f"net: expected a micropolis.neural.Sequential, got {type(net).__name__}")
         self.net = net
-        self.lr, self.T = lr, T
         self._lr, self._T = Schedule("lr", lr), Schedule("T", T, zero, why)
         self.loss, self.tau_out = loss, checks.real("tau_out", tau_out, above=0)
         if isinstance(loss, str) or not callable(loss):
@@ -54,6 +53,24 @@ class WeightWalk(ABC):
         self._y: Any = None
         self._shapes: Any = None
         self._busy = threading.Lock()
+
+    @property
+    def lr(self) -> Scheduled:
+        """Standard deviation of the proposals; what is assigned counts from the next step on."""
+        return self._lr.value
+
+    @lr.setter
+    def lr(self, value: Scheduled) -> None:
+        self._lr = Schedule("lr", value)
+
+    @property
+    def T(self) -> Scheduled:
+        """Temperature; what is assigned counts from the next step on."""
+        return self._T.value
+
+    @T.setter
+    def T(self, value: Scheduled) -> None:
+        self._T = Schedule("T", value, self._T.zero, self._T.why)
 
     @property
     def steps(self) -> int:
@@ -106,6 +123,10 @@ class WeightWalk(ABC):
             return
         if not np.all(np.isfinite(self.net.parameters)):
             raise InputError("net: expected finite parameters")
+        with np.errstate(over="ignore"):
+            squares = np.sum(np.square(self.net.parameters, dtype=np.float64))
+        if self.tau is not None and not np.isfinite(self.tau * squares):
+            raise InputError(f"net: expected parameters whose squares times tau={self.tau!r} are finite numbers")
         loop = self._loop
         if not same:
             data = self._data(X, y, shared)
@@ -305,6 +326,8 @@ def run_chains(
     >>> [len(history) for history in run_chains(chains, X, X[:, 0] > 0, steps=50)]
     [50, 50, 50]
     """
+    if isinstance(optimizers, WeightWalk):
+        raise InputTypeError(f"optimizers: expected a sequence of MH or MMH, got one {optimizers.name}")
     optimizers = list(optimizers)
     for number, optimizer in enumerate(optimizers):
         if not isinstance(optimizer, WeightWalk):

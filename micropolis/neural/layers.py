@@ -197,7 +197,7 @@ class Flatten(Layer):
         return (math.prod(shape),)
 
     def reference(self, parameters: Mapping[str, Array], x: Array) -> Array:
-        return x.reshape(len(x), -1)
+        return x.reshape(len(x), math.prod(x.shape[1:]))
 
 
 class Activation(Layer):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from .. import checks
 from .._neural import CLoss
@@ -62,7 +62,9 @@ def as_loss(loss: Any, scale: float = 1.0, n_outputs: int | None = None) -> CLos
     return CLoss("user", scale, row=entry.address, keep_alive=entry)
 
 
-def check_targets(loss: Loss, y: Any, n: int, n_outputs: int) -> tuple[NDArray[np.int64] | None, Array | None]:
+def check_targets(
+    loss: Loss, y: Any, n: int, n_outputs: int, dtype: DTypeLike = np.float64
+) -> tuple[NDArray[np.int64] | None, Array | None]:
     """What the rows are compared with: (labels (n,), None) or (None, targets (n, n_outputs)).
 
     Parameters
@@ -72,6 +74,8 @@ def check_targets(loss: Loss, y: Any, n: int, n_outputs: int) -> tuple[NDArray[n
         Labels (n,) in 0..n_outputs - 1 for "multiclass"; else (n, n_outputs), or (n,) where there is one output: 0 or 1
         for "binary", counts for "poisson", any finite numbers otherwise.
     n, n_outputs : int
+    dtype : dtype
+        Of the network, in which losses that are not functions see the targets.
 
     Raises
     ------
@@ -93,7 +97,9 @@ def check_targets(loss: Loss, y: Any, n: int, n_outputs: int) -> tuple[NDArray[n
         raise InputError(
             f"y: expected shape {expected}, a target for each row of X and each output, got {values.shape}"
         )
-    valid, expected = np.isfinite(values), "finite numbers"
+    with np.errstate(over="ignore"):
+        seen = values if callable(loss) else values.astype(dtype)
+    valid, expected = np.isfinite(seen), f"finite numbers of {seen.dtype}"
     if multiclass:
         valid = valid & (values >= 0) & (values < n_outputs) & (values == np.floor(values))
         expected = f"integer labels in 0..{n_outputs - 1}, one for each output"

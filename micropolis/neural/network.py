@@ -15,7 +15,17 @@ from .._neural import KINDS, LAYER_DTYPE, CData, CNetwork, blas_addresses
 from ..errors import InputError, InputTypeError, MicropolisError, TraceFileError
 from .layers import LAYERS, Conv2d, Layer, MaxPool2d, Shape
 from .losses import Loss, as_loss, check_targets
-from .shapes import cast, checked_shape, implied_shape, initial_parameters, is_mapped, layout, real_dtype, shapes_behind
+from .shapes import (
+    cast,
+    check_memory,
+    checked_shape,
+    implied_shape,
+    initial_parameters,
+    is_mapped,
+    layout,
+    real_dtype,
+    shapes_behind,
+)
 
 Array = NDArray[Any]
 
@@ -81,6 +91,7 @@ class Sequential:
         self.n_parameters = sum(math.prod(shape) for _, shape in self.layout.values())
         if self.n_parameters == 0:
             raise InputError("layers: expected at least one with parameters (Linear or Conv2d)")
+        check_memory(self.n_parameters)
         self.input_shape: Shape | None = (
             checked_shape(input_shape) if input_shape is not None else implied_shape(layers)
         )
@@ -214,21 +225,27 @@ class Sequential:
             return CData(network, inputs, pack=pack)
         if not callable(loss):
             as_loss(loss)
-        labels, targets = check_targets(loss, y, len(inputs), network.n_outputs)
+        labels, targets = check_targets(loss, y, len(inputs), network.n_outputs, self.dtype)
         return CData(network, inputs, labels, targets, pack=pack)
 
-    def _inputs(self, X: ArrayLike) -> Array:
-        """X as (n, number of inputs) of the network's dtype, finite."""
-        array = X if isinstance(X, np.ndarray) and X.dtype == self.dtype else checks.numbers("X", X)
+    def _answered(self, X: ArrayLike, y: Any, loss: Loss) -> CData:
+        """`data` for a loss, which must have something to compare with."""
+        if y is None:
+            raise InputTypeError("y: expected the labels or targets of the rows of X, got None")
+        return self.data(X, y, loss, pack=False)
+
+    def _inputs(self, X: ArrayLike, name: str = "X") -> Array:
+        """X, the argument `name`, as (n, number of inputs) of the network's dtype, finite."""
+        array = X if isinstance(X, np.ndarray) and X.dtype == self.dtype else checks.numbers(name, X)
         if self.input_shape is None and array.ndim > 1:
             self._settle(checked_shape(array.shape[1:]))
         shape = self.input_shape or ()
         width = math.prod(shape)
         if array.ndim < 2 or array.shape[1:] not in (shape, (width,)):
             also = f" or (n, {width})" if len(shape) > 1 else ""
-            raise InputError(f"X: expected shape (n, {', '.join(map(str, shape))}){also}, got {array.shape}")
+            raise InputError(f"{name}: expected shape (n, {', '.join(map(str, shape))}){also}, got {array.shape}")
         flat = np.ascontiguousarray(array).reshape(len(array), width)
-        return np.require(cast("X", flat, self.dtype), requirements="A")
+        return np.require(cast(name, flat, self.dtype), requirements="A")
 
     def __call__(self, X: ArrayLike) -> Array:
         """Outputs (n, *output_shape) for rows X (n, *input_shape), of the network's dtype."""
@@ -266,7 +283,7 @@ class Sequential:
         >>> net.losses([[3.0]], [1])
         array([0.69314718])
         """
-        data = self.data(X, y, loss, pack=False)
+        data = self._answered(X, y, loss)
         network = self.bind()
         return network.losses(as_loss(loss, scale, network.n_outputs), self._parameters, data)
 
@@ -274,7 +291,7 @@ class Sequential:
         self, X: ArrayLike, y: ArrayLike, loss: Loss = "multiclass", scale: float = 1.0
     ) -> tuple[float, Array]:
         """Sum of the losses over the rows and its gradient (n_parameters,); arguments as for `losses`."""
-        data = self.data(X, y, loss, pack=False)
+        data = self._answered(X, y, loss)
         network = self.bind()
         return network.loss_grad(as_loss(loss, scale, network.n_outputs), self._parameters, data)
 
@@ -282,7 +299,7 @@ class Sequential:
         self, X: ArrayLike, y: ArrayLike, vector: ArrayLike, loss: Loss = "multiclass", scale: float = 1.0
     ) -> Array:
         """Hessian of the sum of the losses times `vector` (n_parameters,); arguments as `losses`, no user losses."""
-        data = self.data(X, y, loss, pack=False)
+        data = self._answered(X, y, loss)
         network = self.bind()
         direction = checks.numbers("vector", vector)
         if direction.shape != (self.n_parameters,):

@@ -69,6 +69,8 @@ class Optimizer(abc.ABC):
         InputError
             Bad data or options; or a step to where loss, gradient or parameters are not finite, which is not made.
         """
+        if y is None:
+            raise InputTypeError("y: expected the labels or targets of the rows of X, got None")
         data = self.net.data(X, y, loss)
         network = self.net.bind()
         row_loss = as_loss(loss, scale, network.n_outputs)
@@ -79,7 +81,10 @@ class Optimizer(abc.ABC):
         size = n if batch_size is None else checks.integer("batch_size", batch_size, least=1, most=n)
         if checks.real("tau", tau) < 0:
             raise InputError(f"tau: expected a number >= 0, got {tau!r}")
-        rng = np.random.default_rng(seed)
+        try:
+            rng = np.random.default_rng(seed)
+        except (TypeError, ValueError) as error:
+            raise InputTypeError(f"seed: expected an integer >= 0, a Generator or None, got {seed!r}") from error
         history = np.zeros(epochs)
         parameters = self.net.parameters
         for epoch in range(epochs):
@@ -88,10 +93,13 @@ class Optimizer(abc.ABC):
                 rows = None if size == n else np.ascontiguousarray(order[start : start + size])
                 count = n if rows is None else len(rows)
                 total, gradient = network.loss_grad(row_loss, parameters, data, rows)
+                before = self.__dict__.copy()  # a step that is not made leaves no trace in the moments
                 with np.errstate(over="ignore", invalid="ignore"):
-                    step = self.lr * self._direction(gradient / count + tau / n * parameters)
+                    slope = gradient.astype(np.float64) / count + tau / n * parameters  # squares overflow float32
+                    step = self.lr * self._direction(slope)
                     moved = (parameters - step).astype(parameters.dtype)
                 if not (np.isfinite(total) and np.all(np.isfinite(moved))):
+                    self.__dict__.update(before)
                     raise InputError(
                         f"lr: expected a learning rate at which descent stays finite, got {self.lr!r}; the loss of the "
                         f"rows is {total:g} in epoch {epoch}, and the network keeps the parameters that it has there"
@@ -168,8 +176,10 @@ class Adam(Optimizer):
         self, net: Sequential, lr: float = 1e-3, betas: Sequence[float] = (0.9, 0.999), eps: float = 1e-8
     ) -> None:
         super().__init__(net, lr)
+        if np.shape(betas) != (2,):
+            raise InputError(f"betas: expected two numbers in [0, 1), got {betas!r}")
         self.betas = tuple(checks.real("betas", beta, below=1) for beta in betas)
-        if len(self.betas) != 2 or min(self.betas) < 0:
+        if min(self.betas) < 0:
             raise InputError(f"betas: expected two numbers in [0, 1), got {betas!r}")
         self.eps = checks.real("eps", eps, above=0)
         self._first, self._second, self._count = np.zeros(net.n_parameters), np.zeros(net.n_parameters), 0

@@ -85,12 +85,12 @@ class Posterior(Density):
         given = np.zeros((0, *(net.input_shape or (1,)))) if x is None else x
         if x is None and net.input_shape is None:
             raise InputError("net: expected one that knows its input_shape, for a prior without data")
-        self._inputs = self.net._inputs(given)
+        self._inputs = self.net._inputs(given, "x")
         network = self.net.bind()
         as_loss(loss, self.tau_out, network.n_outputs)
         self._answers: tuple[Any, Any] = (None, np.zeros((0, network.n_outputs)))
         if y is not None:
-            self._answers = check_targets(loss, y, len(self._inputs), network.n_outputs)
+            self._answers = check_targets(loss, y, len(self._inputs), network.n_outputs, net.dtype)
         self.batches = 1 if batches is None else checks.integer("batches", batches, least=1)
         rows = len(self._inputs)
         if self.batches > max(1, min(rows, MOST_BLOCKS)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,13 @@ def layout(layers: tuple[Layer, ...]) -> dict[str, tuple[int, Shape]]:
             tensors[f"{number}.{name}"] = offset, shape
             offset += math.prod(shape)
     return tensors
+
+
+def check_memory(n_parameters: int) -> None:
+    """Raise where not even the initial weights fit into the machine."""
+    # asked of the machine, since Linux hands out more memory than there is and kills the process that uses it
+    if n_parameters * 8 > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+        raise InputError(f"layers: no memory for {n_parameters} parameters")
 
 
 def implied_shape(layers: tuple[Layer, ...]) -> Shape | None:

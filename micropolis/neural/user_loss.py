@@ -58,6 +58,8 @@ def compile_loss(loss: Callable[..., Any]) -> Any:
 
 
 def _check_arguments(plain: Callable[..., Any]) -> None:
+    if not isinstance(plain, FunctionType):
+        raise InputTypeError(f"loss: expected {EXPECTED}, made by def or lambda, got an object of {type(plain)}")
     try:
         signature = inspect.signature(plain)
         signature.bind(*range(3))

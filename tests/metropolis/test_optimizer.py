@@ -265,6 +265,8 @@ def test_chains_in_threads(workers):
         run_chains([together[0], together[0]], X, Y, steps=1)
     with pytest.raises(InputTypeError, match="number 0 is Sequential"):
         run_chains([network()], X, Y, steps=1)
+    with pytest.raises(InputTypeError, match="optimizers: expected a sequence of MH or MMH, got one MH"):
+        run_chains(together[0], X, Y, steps=1)
     with pytest.raises(InputTypeError, match="unexpected argument 'batch_size'"):
         run_chains(together, X, Y, steps=1, batch_size=3)
     assert run_chains([], X, Y, steps=1) == []

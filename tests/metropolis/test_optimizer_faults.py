@@ -8,7 +8,7 @@ from laws.weight_loops import moons
 
 import micropolis as mp
 from micropolis.errors import InputError, InputTypeError
-from micropolis.neural import Linear, ReLU, Sequential
+from micropolis.neural import Linear, ReLU, Sequential, Tanh
 
 X, Y = moons()
 PLAN = {"lr": 0.1, "T": 3 / 500, "seed": 7}
@@ -120,3 +120,27 @@ def test_user_loss():
     assert np.all(history.rows_used == 50) and history.best_nll < history.proposal_nll[0]
     with pytest.raises((InputError, InputTypeError), match="loss: .*expected it to return a float"):
         mp.MH(net, lr=0.3, T=0.02, loss=two).step(inputs, y)
+
+
+def test_assigned_options_count():
+    """As one does with other libraries' optimisers; a value that is stored and not used would be a silent fault."""
+    plain, changed = (mp.MH(network(), **PLAN) for _ in range(2))
+    changed.lr, changed.T = 0.5, [1.0, 2.0]
+    expected = mp.MH(network(), lr=0.5, T=[1.0, 2.0], seed=7).run(X, Y, steps=20)
+    np.testing.assert_array_equal(changed.run(X, Y, steps=20).sample_nll, expected.sample_nll)
+    assert changed.lr == 0.5
+    with pytest.raises(InputError, match="lr: expected a finite number > 0"):
+        plain.lr = -1.0
+    exact = mp.MMH(network(), 0.1, 0.1, test="exact")
+    with pytest.raises(InputError, match="T: .* test='exact' divides by T"):
+        exact.T = 0.0
+    assert exact.T == 0.1
+
+
+@pytest.mark.parametrize("make", [mp.MH, mp.MMH])
+def test_a_prior_that_overflows_is_an_error(make):
+    """Every proposal would be rejected, for its log ratio is NaN."""
+    net = Sequential(Linear(2, 2), Tanh(), Linear(2, 2))
+    net.parameters[:6] = 1e160
+    with pytest.raises(InputError, match=r"net: expected parameters whose squares times tau=1\.0 are finite"):
+        make(net, lr=0.1, T=0.1, tau=1.0).run(X, Y, 5)

@@ -134,6 +134,7 @@ def test_a_file_cut_or_changed_anywhere_is_an_error_or_the_same_network(tmp_path
     [
         (lambda: Sequential(), InputError, "at least one with parameters"),
         (lambda: Sequential(ReLU()), InputError, "at least one with parameters"),
+        (lambda: Sequential(Linear(10**6, 10**9)), InputError, "layers: no memory for 1000001000000000 parameters"),
         (lambda: Sequential(Linear(2, 3), "ReLU"), InputTypeError, "number 1 is 'ReLU'"),
         (
             lambda: Sequential(Linear(2, 3), ReLU(), Linear(4, 2)),
@@ -231,3 +232,16 @@ def test_shapes_that_only_data_tell():
     with pytest.raises(InputError, match=r"X: expected shape \(n, 1, 8, 8\) or \(n, 64\), got \(2, 1, 9, 9\)"):
         net.reference(np.zeros((2, 1, 9, 9)))
     assert net.reference(np.zeros((2, 64))).shape == (2, 2)
+
+
+@pytest.mark.parametrize("call", ["losses", "value_and_grad", "hvp"])
+def test_a_loss_wants_answers(call):
+    net = Sequential(Linear(2, 2))
+    vector = [np.zeros(6)] if call == "hvp" else []
+    with pytest.raises(InputTypeError, match="y: expected the labels or targets of the rows of X, got None"):
+        getattr(net, call)([[0.0, 1.0]], None, *vector)
+
+
+def test_the_reference_takes_no_rows():
+    net = Sequential(Conv2d(1, 2, 3), MaxPool2d(2), Flatten(), Linear(8, 3), input_shape=(1, 6, 6))
+    assert net.reference(np.zeros((0, 1, 6, 6))).shape == net(np.zeros((0, 1, 6, 6))).shape == (0, 3)

@@ -1,5 +1,7 @@
 """Losses: NumPy references against SciPy's distributions, compiled user losses, targets that do not fit."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy import special, stats
@@ -44,7 +46,12 @@ def test_references_are_likelihoods():
         ("binary", [[0.0], [2.0]], 1, r"y: expected labels 0 and 1, got 2 at index \(1, 0\)"),
         ("binary", [0, 1, 1], 1, r"y: expected shape \(2, 1\) or \(2,\), a target for each row of X and each output"),
         ("regression", [0.0, 1.0], 2, r"y: expected shape \(2, 2\), a target"),
-        ("regression", [[0.0, np.inf], [1.0, 1.0]], 2, r"y: expected finite numbers, got inf at index \(0, 1\)"),
+        (
+            "regression",
+            [[0.0, np.inf], [1.0, 1.0]],
+            2,
+            r"y: expected finite numbers of float64, got inf at index",
+        ),
         ("poisson", [[1.5], [2.0]], 1, "y: expected counts, integers >= 0, got 1.5"),
         ("poisson", [[-1.0], [2.0]], 1, "y: expected counts"),
     ],
@@ -67,6 +74,15 @@ def test_targets_come_as_the_engines_read_them():
     assert labels is None
     assert targets.dtype == np.float64
     assert targets.shape == (2, 1)
+
+
+@pytest.mark.parametrize("loss", ["regression", "poisson"])
+def test_targets_beyond_float32(loss):
+    """Infinite residuals would make a silent NaN of the gradient; user losses get float64."""
+    net = Sequential(Linear(2, 1), dtype="float32")
+    with pytest.raises(InputError, match="y: expected (finite numbers of float32|counts, integers >= 0), got 1e\\+300"):
+        net.value_and_grad([[0.0, 1.0]], [1e300], loss)
+    assert check_targets(half_square, [1e300], 1, 1, "float32")[1][0, 0] == 1e300
 
 
 # -- user losses -----------------------------------------------------------------------------------------------------
@@ -137,6 +153,7 @@ def test_a_user_loss_that_raises_is_nan():
         (lambda o, t, g: None, InputError, "expected it to return a float, got None"),
         (lambda o, t, g: o[5], InputError, "on one row of 2 outputs it raised IndexError"),
         (lambda o, t, g: 1.0, InputError, r"gradient\[0\] is not assigned"),
+        (partial(lambda output, target, gradient: 0.0), InputTypeError, "loss: expected a function of .*partial"),
         (3, InputTypeError, "loss: expected one of .* or a function, got int"),
         ("hinge", InputError, "loss: expected one of"),
     ],

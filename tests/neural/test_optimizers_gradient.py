@@ -137,6 +137,9 @@ def test_descent_that_explodes_is_an_error(dtype):
         (lambda net: SGD(net, lr=0.1, momentum=-0.1), InputError, "momentum"),
         (lambda net: Adam(net, betas=(0.9, 1.0)), InputError, "betas"),
         (lambda net: Adam(net, betas=(0.9,)), InputError, "betas"),
+        (lambda net: Adam(net, betas=0.9), InputError, "betas"),
+        (lambda net: Adam(net).run(X, None), InputTypeError, "y: expected the labels or targets"),
+        (lambda net: Adam(net).run(X, LABELS, seed="a"), InputTypeError, "seed: expected an integer"),
         (lambda net: Adam(net, eps=0.0), InputError, "eps"),
         (lambda net: Adam(net).run(X, LABELS[:5]), InputError, r"y: expected shape \(30,\)"),
         (lambda net: Adam(net).run(X[:, :2], LABELS), InputError, "X: expected shape"),
@@ -154,3 +157,33 @@ def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call(net)
     np.testing.assert_array_equal(net.parameters, before)
+
+
+@pytest.mark.parametrize("make", [lambda net: SGD(net, 0.01, momentum=0.9), lambda net: Adam(net, 0.05)])
+def test_a_step_that_is_not_made_leaves_no_trace(make):
+    """Gradients that overflow must not stay in the moments, where Adam would never move again."""
+    runs = []
+    for spoil in (False, True):
+        net = Sequential(Linear(3, 1), seed=0)
+        optimizer = make(net)
+        optimizer.run(X, Y, epochs=3, loss="regression")
+        if spoil:
+            kept = net.parameters.copy()
+            net.parameters[:] = 1e200
+            with pytest.raises(InputError, match="lr"):
+                optimizer.run(X, Y, epochs=1, loss="regression")
+            net.parameters = kept
+        runs.append(optimizer.run(X, Y, epochs=3, loss="regression"))
+    np.testing.assert_array_equal(*runs)
+
+
+def test_gradients_whose_squares_overflow_float32():
+    """1e22 squared is no float32; an infinite moment would stop Adam for good."""
+    net = Sequential(Linear(3, 1), seed=0, dtype="float32")
+    net.parameters[:] = 0.0
+    history = Adam(net, 1.0).run(X, 1e18 * Y, epochs=3, loss="regression", scale=1e-10)
+    assert history[2] <= history[0]
+    net = Sequential(Linear(1, 1), seed=0, dtype="float32")
+    net.parameters = [1.0, 0.0]
+    Adam(net, 0.1).run([[1e12], [2e12]], [0.0, 0.0], epochs=5, loss="regression")
+    assert abs(net.parameters[0] - 0.5) < 0.1

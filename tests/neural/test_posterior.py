@@ -162,7 +162,7 @@ def test_large_parts_of_a_map_are_checked(tmp_path):
     x = np.zeros((9000, 3))
     x[8500, 1] = np.nan
     np.save(tmp_path / "x.npy", x)
-    with pytest.raises(InputError, match=r"X: expected finite numbers of float64, got nan at index \(8500, 1\)"):
+    with pytest.raises(InputError, match=r"x: expected finite numbers of float64, got nan at index \(8500, 1\)"):
         Posterior(Sequential(Linear(3, 2)), np.load(tmp_path / "x.npy", mmap_mode="r"), np.zeros(9000, int))
 
 
@@ -216,8 +216,8 @@ def test_overflow_is_a_rejection_that_is_counted():
     [
         ({"y": [0, 1]}, InputError, r"y: expected shape \(101,\)"),
         ({"y": np.full(101, 2)}, InputError, "labels in 0..1"),
-        ({"x": np.where(X > 2, np.nan, X)}, InputError, "X: expected finite"),
-        ({"x": X[:, :2]}, InputError, "X: expected shape"),
+        ({"x": np.where(X > 2, np.nan, X)}, InputError, "x: expected finite"),
+        ({"x": X[:, :2]}, InputError, "x: expected shape"),
         ({"y": None}, InputError, "both x and y or neither"),
         ({"tau": 0.0}, InputError, "tau: expected positive"),
         ({"tau": [1.0, 2.0]}, InputError, "tau: expected a number or 4"),
