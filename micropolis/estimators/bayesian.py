@@ -25,7 +25,6 @@ BLOCK = 2**21  # outputs held at once
 DEPTH = 7  # of the default kernel: longer trajectories cost more than they gain for such posteriors
 WATCHED = 100  # rows whose predictions are compared between chains
 R_HAT_LIMIT = 1.05
-LEAST_SCALE = 1e-150  # of y
 
 
 class _BayesianMLP(common.base.BaseEstimator):  # type: ignore[misc]
@@ -135,11 +134,7 @@ class _BayesianMLP(common.base.BaseEstimator):  # type: ignore[misc]
         """(mean, standard deviation) by column, 0 and 1 where nothing is to be standardised; constants keep scale 1."""
         if not self.standardize:
             return np.zeros(values.shape[1:])[()], np.ones(values.shape[1:])[()]
-        _, exponent = np.frexp(np.abs(values).max(axis=0))
-        small = np.ldexp(values, -exponent)  # exact; squares of the numbers themselves might overflow or vanish
-        mean, scale = np.ldexp(small.mean(axis=0), exponent), np.ldexp(small.std(axis=0), exponent)
-        # what rounding leaves of a constant is no scale
-        return mean, np.where(scale > 1e-14 * np.abs(values).max(axis=0), scale, 1.0)[()]
+        return common.scales(values)
 
     def _rows(self, X: ArrayLike) -> NDArray[np.float64]:
         """X as the network sees it."""
@@ -338,11 +333,7 @@ class BayesianMLPRegressor(common.base.RegressorMixin, _BayesianMLP):  # type: i
         self.mean_, self.scale_ = self._scales(rows)
         mean, scale = self._scales(targets)
         self.y_mean_, self.y_scale_ = float(mean), float(scale)
-        if not LEAST_SCALE < self.y_scale_ < 1 / LEAST_SCALE:
-            raise InputError(
-                f"y: expected a standard deviation between {LEAST_SCALE:g} and {1 / LEAST_SCALE:g}, whose square is a "
-                f"number, got {self.y_scale_:g}"
-            )
+        common.check_scale(self.y_scale_)
         rows, targets = (rows - self.mean_) / self.scale_, (targets - self.y_mean_) / self.y_scale_
         initial, chains, noise = common.streams(self.random_state, 3)
         nets = self._networks(rows.shape[1], 1, initial)

@@ -1,4 +1,4 @@
-"""What the estimators share: scikit-learn itself, networks from their options, classes and labels, random streams."""
+"""What the estimators share: scikit-learn itself, networks from options, scales, labels, random streams."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ base: Any = checks.extra("sklearn.base", "sklearn", PURPOSE)
 validation: Any = checks.extra("sklearn.utils.validation", "sklearn", PURPOSE)
 multiclass: Any = checks.extra("sklearn.utils.multiclass", "sklearn", PURPOSE)
 
+LEAST_SCALE = 1e-150  # of y, with its square above the least number
 ACTIVATIONS: dict[str, type[Layer]] = {"relu": ReLU, "selu": SELU, "sigmoid": Sigmoid, "tanh": Tanh}
 
 
@@ -35,6 +36,24 @@ def build(
         layers += [Linear(n_inputs, width), chosen()]
         n_inputs = width
     return Sequential(*layers, Linear(n_inputs, n_outputs), seed=rng, dtype=dtype)
+
+
+def scales(values: Array) -> tuple[Any, Any]:
+    """(mean, standard deviation) by column; constants have scale 1."""
+    _, exponent = np.frexp(np.abs(values).max(axis=0))
+    small = np.ldexp(values, -exponent)  # exact; squares of the numbers themselves might overflow or vanish
+    mean, scale = np.ldexp(small.mean(axis=0), exponent), np.ldexp(small.std(axis=0), exponent)
+    # what rounding leaves of a constant is no scale
+    return mean, np.where(scale > 1e-14 * np.abs(values).max(axis=0), scale, 1.0)[()]
+
+
+def check_scale(scale: float) -> None:
+    """Raise where the square of y's standard deviation, or of its inverse, is not a number."""
+    if not LEAST_SCALE < scale < 1 / LEAST_SCALE:
+        raise InputError(
+            f"y: expected a standard deviation between {LEAST_SCALE:g} and {1 / LEAST_SCALE:g}, whose square is a "
+            f"number, got {scale:g}"
+        )
 
 
 def checked_rows(rows: Array, dtype: np.dtype[Any]) -> Array:
