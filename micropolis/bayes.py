@@ -70,7 +70,8 @@ def sample_model(
     Returns
     -------
     Trace
-        Draws (chains, draws, n_parameters). To go on, hand `resume` the trace and the `Posterior`.
+        Draws (chains, draws, n_parameters). To go on, hand `resume` the trace and the `Posterior`,
+        its ``threads`` the available processors divided by the chains for the same bits.
 
     Raises
     ------

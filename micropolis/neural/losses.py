@@ -26,7 +26,8 @@ def as_loss(loss: Any, scale: float = 1.0, n_outputs: int | None = None) -> CLos
     ----------
     loss : "multiclass", "binary", "regression", "poisson" or callable
         A function ``loss(output, target, gradient) -> float`` of one row, three float64 arrays (n_outputs,), that
-        writes the gradient by the outputs; Numba compiles it. Where it raises, the loss is NaN.
+        writes the gradient by the outputs; Numba compiles it. Where it raises, or an index lies outside the arrays, the
+        loss is NaN (a function that comes compiled by Numba checks its indices if it was told to).
     scale : float, default 1
         Precision of the noise, for "regression"; positive.
     n_outputs : int, optional

@@ -31,7 +31,8 @@ class Posterior(Density):
     ----------
     net : Sequential
         Its layers, dtype and engine; its parameters are not touched. float32 networks compute in float32 behind a
-        float64 interface.
+        float64 interface; derivatives that take differences (third ones, as in `RMHMC`; second ones of functions as
+        `loss`) want float64.
     x : array_like (n, *input_shape) or None
         None, with y None: the prior alone. A memory map of the network's dtype is read in place, pass by pass.
     y : array_like
@@ -137,6 +138,22 @@ class Posterior(Density):
             template=posterior_templates()[0 if loss.kind == "user" or self._noise[0] else 1],
             n_blocks=self.batches,
         )
+
+    def prepare(self, *names: str) -> None:
+        """Refuse derivatives that would be differences of float32 numbers: rounding is most of what those are."""
+        exact = ("hessian", "hvp") if self._c.functions["hessian"] else ()
+        if self.net.dtype == np.float32 and not set(names) <= set(exact):
+            raise InputError(
+                f"net: expected dtype float64 for derivatives that are differences ({', '.join(names)}), got float32"
+            )
+
+    def third_derivative_product(self, x: ArrayLike, m: ArrayLike) -> NDArray[np.float64]:
+        self.prepare("third_product")
+        return super().third_derivative_product(x, m)
+
+    def _grad_difference(self, rows: NDArray[Any], direction: NDArray[Any]) -> NDArray[Any]:
+        self.prepare("hessian")
+        return super()._grad_difference(rows, direction)
 
     def log_likelihood(self, theta: ArrayLike) -> Any:
         """Log likelihood of the data at theta (..., dim): a float for one point, an array (...) for many."""

@@ -74,7 +74,9 @@ def _compile(loss: Any, captured: _Captured) -> Any:
     import numba
     from numba import types
 
-    source = loss if numba.extending.is_jitted(loss) else numba.njit(error_model="numpy", forceinline=True)(loss)
+    # an index that comes from the data may lie anywhere; the checks cost nothing that can be measured
+    options = {"error_model": "numpy", "forceinline": True, "boundscheck": True}
+    source = loss if numba.extending.is_jitted(loss) else numba.njit(**options)(loss)
     vector, pointer = types.Array(types.float64, 1, "C"), types.CPointer(types.float64)
     constant = types.Array(types.float64, 1, "C")
     try:

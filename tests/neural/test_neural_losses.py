@@ -173,3 +173,17 @@ def test_a_loss_that_numba_cannot_compile():
 
     with pytest.raises(InputTypeError, match="loss: Numba cannot compile it"):
         as_loss(opens, n_outputs=1)
+
+
+def test_an_index_out_of_range_is_a_nan():
+    """Unchecked it reads and writes whatever lies there; one far away ends the interpreter."""
+    pytest.importorskip("numba")
+
+    def by_label(output, target, gradient):
+        gradient[:] = 0.0
+        gradient[int(target[0])] = -1.0
+        return -output[int(target[0])]
+
+    losses = Sequential(Linear(2, 3)).losses(np.zeros((4, 2)), np.array([[0], [2], [4], [10**9]]) * [1, 0, 0], by_label)
+    assert np.isfinite(losses[:2]).all()
+    assert np.isnan(losses[2:]).all()

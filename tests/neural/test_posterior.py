@@ -237,3 +237,17 @@ def test_bad_input_is_named(change, error, message):
     arguments = {"net": net, "x": X, "y": TARGETS["multiclass"], **change}
     with pytest.raises(error, match=message):
         Posterior(**arguments)
+
+
+def test_no_differences_of_float32():
+    """Third derivatives were off by a tenth, those of user losses by anything."""
+    net = Sequential(Linear(3, 2), seed=0, dtype="float32")
+    single, theta = Posterior(net, X, TARGETS["multiclass"]), np.full(8, 0.5)
+    truth = Posterior(Sequential(Linear(3, 2), seed=0), X, TARGETS["multiclass"])
+    np.testing.assert_allclose(single.hessian(theta), truth.hessian(theta), rtol=1e-4, atol=1e-4)
+    with pytest.raises(InputError, match="net: expected dtype float64 for derivatives that are differences"):
+        single.third_derivative_product(theta, np.eye(8))
+    with pytest.raises(InputError, match="net: expected dtype float64 for .*third_product"):
+        mp.sample(single, mp.RMHMC(step_size=0.05, n_steps=2), draws=2, warmup=0, chains=1, init=theta, seed=0)
+    trace = mp.sample(truth, mp.RMHMC(step_size=0.05, n_steps=2), draws=2, warmup=0, chains=1, init=theta, seed=0)
+    assert trace.draws.shape == (1, 2, 8)
