@@ -50,7 +50,8 @@ def test_demo_prints_a_table_and_writes_a_picture(folder, capsys):
     for dim, z, ess, rate, seconds, divergent in table.values():
         assert z < 5  # 33 means: beyond 4.4 once in 3000 tests of exact errors; theirs are estimated
         assert ess > 50
-        assert rate == pytest.approx(ess / seconds, rel=0.02)
+        # each as printed: ESS and rate to the unit, seconds to the millisecond
+        assert (ess - 0.5) / (seconds + 0.0005) - 0.5 <= rate <= (ess + 0.5) / (seconds - 0.0005) + 0.5
         assert 5 <= dim <= 10
         assert divergent <= 8
     for name, height in ((PICTURE, 800), (moons.PICTURE, 380)):
