@@ -1,15 +1,13 @@
 /* The No-U-Turn sampler (Hoffman & Gelman 2014) with multinomial sampling and the generalised criterion (Betancourt 2017).
  *
  * Iterative: a doubling integrates 2^depth leaves in one direction, and merges subtrees as a binary counter carries, so
- * that at most one finished subtree waits at each level. Within a doubling the proposal is drawn by weighted reservoir
- * sampling, which gives every leaf its multinomial share without the subtrees carrying candidates; across doublings
- * progressive sampling prefers the new half. Weights are linear, exp(H_start - H), with one running offset against
- * overflow: one exp a leaf. */
+ * that at most one finished subtree waits at each level. multinomial.h draws from it; no subtree carries a candidate. */
 #include "hamiltonian/nuts.h"
 
 #include <string.h>
 
 #include "hamiltonian/integrators.h"
+#include "hamiltonian/multinomial.h"
 
 enum {
   N_POINTS = 6, /* positions alive at once: both ends, both proposals, current and next */
@@ -88,14 +86,13 @@ MP_CLONES int mp_nuts_step(const void *options_, const mp_density *density, bitg
   point_energy[0] = energy_start;
   subtree whole = {start, start, NO_SUM}; /* first: the end backward in time, last: forward */
   int left = 0, right = 0, proposal = 0, status = MP_OK, depth = 0, turning = 0;
-  double weight = 1.0, offset = 0.0, accept_sum = 0.0, accept_sum_symmetric = 0.0;
+  mp_multinomial m = mp_multinomial_start();
   int32_t n_leaves = 0;
 
   while (depth < options->max_depth && !turning) {
     int forward = mp_uniform(rng) < 0.5;
     double eps = forward ? options->tuning.step_size : -options->tuning.step_size;
     int current = forward ? right : left, momentum = forward ? whole.last : whole.first, candidate = 0;
-    double new_weight = 0.0;
     subtree waiting[MP_NUTS_MAX_DEPTH + 1], tree = {0, 0, NO_SUM};
 
     for (int64_t leaf = 0; leaf < (int64_t)1 << depth && status == MP_OK && !turning; leaf++) {
@@ -110,21 +107,7 @@ MP_CLONES int mp_nuts_step(const void *options_, const mp_density *density, bitg
       status = mp_leapfrog_status(code, energy, energy_start);
       if (status != MP_OK) break;
 
-      double log_ratio = energy_start - energy, ratio;
-      if (log_ratio - offset > 300.0) { /* exp would overflow near 700: measure from here on */
-        double shrink = exp(offset - log_ratio);
-        weight *= shrink;
-        new_weight *= shrink;
-        offset = log_ratio;
-      }
-      ratio = exp(log_ratio - offset);
-      new_weight += ratio;
-      if (leaf == 0 || mp_uniform(rng) * new_weight < ratio) candidate = next;
-      if (offset != 0.0) ratio = exp(log_ratio < 300.0 ? log_ratio : 300.0);
-      double capped = ratio < 1.0 ? ratio : 1.0;
-      accept_sum += capped;
-      accept_sum_symmetric += 2.0 * capped / (1.0 + ratio);
-
+      if (mp_multinomial_add(&m, energy_start - energy, leaf == 0, rng)) candidate = next;
       current = next;
       momentum = fresh;
       tree = (subtree){fresh, fresh, NO_SUM};
@@ -137,8 +120,7 @@ MP_CLONES int mp_nuts_step(const void *options_, const mp_density *density, bitg
     }
     if (status != MP_OK || turning) break;
 
-    if (new_weight >= weight || mp_uniform(rng) * weight < new_weight) proposal = candidate;
-    weight += new_weight;
+    if (mp_multinomial_join(&m, rng)) proposal = candidate;
     if (forward) {
       turning = merge(&s, depth, &whole, &tree);
       right = current;
@@ -157,10 +139,10 @@ MP_CLONES int mp_nuts_step(const void *options_, const mp_density *density, bitg
     memcpy(grad, g[proposal], dim * sizeof *x);
     *logp = point_logp[proposal];
   }
-  *info = (mp_nuts_info){{*logp, accept_sum / n_leaves, n_leaves, proposal != 0, status != MP_OK, (int16_t)status},
+  *info = (mp_nuts_info){{*logp, m.accept_sum / n_leaves, n_leaves, proposal != 0, status != MP_OK, (int16_t)status},
                          point_energy[proposal],
                          point_energy[proposal] - energy_start,
-                         accept_sum_symmetric / n_leaves,
+                         m.accept_sum_symmetric / n_leaves,
                          options->tuning.step_size,
                          depth};
   return MP_OK;

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "hamiltonian/multinomial.h"
 #include "hamiltonian/riemannian_integrators.h"
 
 /* vectors of a subtree in the order of integration; FIRST_P and FIRST_V belong to its first point */
@@ -91,12 +92,13 @@ static int draw(const void *options_, const mp_density *density, bitgen_t *rng, 
   memcpy(vectors + P_RIGHT * s, t.p, bytes);
   single(s, t.p, t.v, whole); /* first: the end backward in time, last: forward */
 
-  double energy_proposed = energy_start, weight = 1.0, offset = 0.0, accept_sum = 0.0, accept_sum_symmetric = 0.0;
+  double energy_proposed = energy_start;
+  mp_multinomial m = mp_multinomial_start();
   int64_t n_leaves = 0, depth = 0;
   int turning = 0, moved = 0, side = 0; /* side: the end that the trajectory is at, +1 forward, -1 backward, 0 both */
   while (status == MP_OK && depth < options->max_depth && !turning) {
     int forward = mp_uniform(rng) < 0.5, direction = forward ? 1 : -1;
-    double eps = forward ? options->tuning.step_size : -options->tuning.step_size, new_weight = 0.0;
+    double eps = forward ? options->tuning.step_size : -options->tuning.step_size;
     if (side == -direction) {
       memcpy(t.q, vectors + (forward ? Q_RIGHT : Q_LEFT) * s, bytes);
       memcpy(t.p, vectors + (forward ? P_RIGHT : P_LEFT) * s, bytes);
@@ -114,26 +116,12 @@ static int draw(const void *options_, const mp_density *density, bitgen_t *rng, 
       if (status == MP_OK && !(energy - energy_start <= 1000.0)) status = MP_ENERGY_ERROR;
       if (status != MP_OK) break;
 
-      double log_ratio = energy_start - energy, ratio;
-      if (log_ratio - offset > 300.0) { /* exp would overflow near 700: measure from here on */
-        double shrink = exp(offset - log_ratio);
-        weight *= shrink;
-        new_weight *= shrink;
-        offset = log_ratio;
-      }
-      ratio = exp(log_ratio - offset);
-      new_weight += ratio;
-      if (leaf == 0 || mp_uniform(rng) * new_weight < ratio) {
+      if (mp_multinomial_add(&m, energy_start - energy, leaf == 0, rng)) {
         memcpy(vectors + Q_CANDIDATE * s, t.at->q, bytes);
         memcpy(vectors + G_CANDIDATE * s, t.at->grad, bytes);
         logp_candidate = t.at->logp;
         energy_candidate = energy;
       }
-      if (offset != 0.0) ratio = exp(log_ratio < 300.0 ? log_ratio : 300.0);
-      double capped = ratio < 1.0 ? ratio : 1.0;
-      accept_sum += capped;
-      accept_sum_symmetric += 2.0 * capped / (1.0 + ratio);
-
       single(s, t.p, t.v, tree);
       int level = 0;
       for (; (leaf >> level) & 1 && !turning; level++) {
@@ -145,13 +133,12 @@ static int draw(const void *options_, const mp_density *density, bitgen_t *rng, 
     }
     if (status != MP_OK || turning) break;
 
-    if (new_weight >= weight || mp_uniform(rng) * weight < new_weight) { /* the new half is preferred */
+    if (mp_multinomial_join(&m, rng)) {
       memcpy(vectors + Q_PROPOSED * s, vectors + Q_CANDIDATE * s, 2 * bytes);
       logp_proposed = logp_candidate;
       energy_proposed = energy_candidate;
       moved = 1;
     }
-    weight += new_weight;
     memcpy(vectors + (forward ? Q_RIGHT : Q_LEFT) * s, t.q, bytes);
     memcpy(vectors + (forward ? P_RIGHT : P_LEFT) * s, t.p, bytes);
     if (!forward) reverse(s, whole); /* in the order of this doubling the trajectory begins at its forward end */
@@ -170,10 +157,10 @@ static int draw(const void *options_, const mp_density *density, bitgen_t *rng, 
   }
   double n = n_leaves > 0 ? (double)n_leaves : 1.0;
   *info = (mp_riemannian_nuts_info){
-      {*logp, accept_sum / n, (int32_t)t.g.n_grad, (uint8_t)moved, status != MP_OK, (int16_t)status},
+      {*logp, m.accept_sum / n, (int32_t)t.g.n_grad, (uint8_t)moved, status != MP_OK, (int16_t)status},
       energy_proposed,
       energy_proposed - energy_start,
-      accept_sum_symmetric / n,
+      m.accept_sum_symmetric / n,
       options->tuning.step_size,
       depth,
       n_leaves,

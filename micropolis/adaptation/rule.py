@@ -69,3 +69,27 @@ def rule(
         max_depth,
     )
     return record
+
+
+def step_size_rule(
+    target: float | None,
+    n_warmup: int,
+    dim: int,
+    info: np.dtype[Any],
+    *,
+    accept: str = "accept_prob",
+    find_step: bool = False,
+) -> NDArray[Any] | None:
+    """The rule that adapts the step size alone, by dual averaging; None without a target or a warm-up."""
+    if target is None or n_warmup == 0:
+        return None
+    return rule(
+        step_rule=DUAL_AVERAGING,
+        metric_rule=METRIC_FIXED,
+        target=target,
+        n_warmup=n_warmup,
+        dim=dim,
+        info=info,
+        accept=accept,
+        find_step=find_step,
+    )

@@ -37,6 +37,7 @@ from ..protocol import (
     register,
 )
 from .integrators import make_leapfrog, trajectory_status, u_turn
+from .multinomial import make_multinomial
 
 # Vectors of the work area before those of the waiting subtrees, which take three for each level.
 N_VECTORS = 18
@@ -46,12 +47,12 @@ def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Cal
     """NUTS: a trajectory that doubles until it turns (Hoffman & Gelman 2014), multinomial draws (Betancourt 2017).
 
     A doubling integrates 2^depth leaves in one direction and merges subtrees as a binary counter carries, so that at
-    most one finished subtree waits at each level. The weight of a point is exp(H(start) - H), relative to one running
-    offset against overflow.
+    most one finished subtree waits at each level.
     """
     algebra, leapfrog, turns = make_linalg(jit), make_leapfrog(jit, density.logp_grad), u_turn(jit)
     copy, dot, normal, uniform = algebra.copy, algebra.dot, random.normal, random.uniform
     status_of, write_head = trajectory_status(jit), head_writer(jit)
+    start, add_point, join_half = make_multinomial(jit, random)
 
     @jit
     def copy_three(a, b, c, out_a, out_b, out_c):  # type: ignore[no-untyped-def]
@@ -83,7 +84,7 @@ def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Cal
         copy_three(x, w, grad, q_right, w_right, g_right)
         copy(w, total)
         logp_proposed, energy_proposed, moved = logp[0], energy_start, False
-        weight, offset, accept_sum, accept_sum_symmetric = 1.0, 0.0, 0.0, 0.0
+        record = start()
         status, depth, turning, n_leaves = OK, 0, False, 0
 
         while depth < options.max_depth and not turning:
@@ -94,7 +95,7 @@ def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Cal
             else:
                 eps = -eps
                 copy_three(q_left, w_left, g_left, q, w, g)
-            new_weight, logp_candidate, energy_candidate = 0.0, 0.0, 0.0
+            logp_candidate, energy_candidate = 0.0, 0.0
 
             for leaf in range(1 << depth):
                 code, logp_new, kinetic = leapfrog(options.metric, scale, eps, q, w, g, data, scratch)
@@ -104,22 +105,11 @@ def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Cal
                 if status != OK:
                     break
 
-                log_ratio = energy_start - energy
-                if log_ratio - offset > 300.0:  # exp would overflow near 700: measure from here on
-                    shrink = math.exp(offset - log_ratio)
-                    weight *= shrink
-                    new_weight *= shrink
-                    offset = log_ratio
-                ratio = math.exp(log_ratio - offset)
-                new_weight += ratio
-                if leaf == 0 or uniform(rng) * new_weight < ratio:  # weighted reservoir sampling
+                taken, record = add_point(record, energy_start - energy, leaf == 0, rng)
+                if taken:
                     copy(q, q_candidate)
                     copy(g, g_candidate)
                     logp_candidate, energy_candidate = logp_new, energy
-                if offset != 0.0:
-                    ratio = math.exp(min(log_ratio, 300.0))
-                accept_sum += min(ratio, 1.0)
-                accept_sum_symmetric += 2.0 * min(ratio, 1.0) / (1.0 + ratio)
 
                 copy_three(w, w, w, tree_first, tree_last, tree_total)
                 level = 0
@@ -136,12 +126,11 @@ def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Cal
             if status != OK or turning:
                 break
 
-            # biased progressive sampling: the new half is preferred
-            if new_weight >= weight or uniform(rng) * weight < new_weight:
+            taken, record = join_half(record, rng)
+            if taken:
                 copy(q_candidate, q_proposed)
                 copy(g_candidate, g_proposed)
                 logp_proposed, energy_proposed, moved = logp_candidate, energy_candidate, True
-            weight += new_weight
             if forward:
                 turning = turns(w_left, w_right, total, tree_first, tree_last, tree_total)
                 copy_three(q, w, g, q_right, w_right, g_right)
@@ -157,6 +146,7 @@ def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Cal
             copy(q_proposed, x)
             copy(g_proposed, grad)
             logp[0] = logp_proposed
+        _, _, _, accept_sum, accept_sum_symmetric = record
         write_head(info, logp[0], accept_sum / n_leaves, n_leaves, moved, status)
         info.energy = energy_proposed
         info.energy_error = energy_proposed - energy_start

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
-from ..adaptation.rule import DUAL_AVERAGING, METRIC_FIXED, rule
+from ..adaptation.rule import step_size_rule
 from ..density import Density
 from ..errors import InputError, InputTypeError, KernelError, SamplingWarning
 from ..jit import Evaluate, Random
@@ -310,16 +310,7 @@ class RMHMC(Kernel):
         )  # fmt: skip
 
     def adaptation(self, dim: int, n_warmup: int) -> NDArray[Any] | None:
-        if self.target_accept is None or n_warmup == 0:
-            return None
-        return rule(
-            step_rule=DUAL_AVERAGING,
-            metric_rule=METRIC_FIXED,
-            target=self.target_accept,
-            n_warmup=n_warmup,
-            dim=dim,
-            info=self.INFO,
-        )
+        return step_size_rule(self.target_accept, n_warmup, dim, self.INFO)
 
     def tuned(self, tuning: Tuning) -> RMHMC:
         return replace(self, step_size=tuning.step_size, target_accept=None)

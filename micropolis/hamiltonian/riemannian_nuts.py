@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
-from ..adaptation.rule import DUAL_AVERAGING, METRIC_FIXED, rule
+from ..adaptation.rule import step_size_rule
 from ..density import Density
 from ..errors import InputError, KernelError
 from ..jit import Evaluate, Random
@@ -34,6 +34,7 @@ from ..protocol import (
 )
 from .geometry import GRADIENT, ITERATIONS, JITTER, N_GRAD, N_METRIC, VALUE, Q, make_geometry
 from .metrics import USER_METRIC, Metric, SoftAbs, from_tree
+from .multinomial import make_multinomial
 from .riemannian import RMHMC, check_integrator, fill_integrator
 from .riemannian_integrators import make_integrators
 from .work import MOMENTUM, POSITION, V_END, V, work_rows
@@ -56,6 +57,7 @@ def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Cal
     copy, dot_sum, normal, uniform = algebra.copy, algebra.dot_sum, random.normal, random.uniform
     areas, start, integrate, energy_of = integrators.areas, integrators.start, integrators.step, integrators.energy
     momentum, forget, two = geometry.momentum, integrators.forget, integrators.two
+    start_alone, add_point, join_half = make_multinomial(jit, random)
 
     @jit
     def turns(a, b):  # type: ignore[no-untyped-def]
@@ -126,12 +128,12 @@ def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Cal
         copy(p, rows[P_RIGHT])
         single(p, v, whole)  # first: the end backward in time, last: forward
 
-        energy_proposed, weight, offset, accept_sum, accept_sum_symmetric = energy_start, 1.0, 0.0, 0.0, 0.0
+        energy_proposed, record = energy_start, start_alone()
         n_leaves, depth, turning, moved, side = 0, 0, False, False, 0
         while status == OK and depth < options.max_depth and not turning:
             forward = uniform(rng) < 0.5
             direction = 1 if forward else -1
-            eps, new_weight = direction * options.step_size, 0.0
+            eps = direction * options.step_size
             if side == -direction:  # the trajectory is at its other end
                 copy(rows[Q_RIGHT if forward else Q_LEFT], q)
                 copy(rows[P_RIGHT if forward else P_LEFT], p)
@@ -154,22 +156,11 @@ def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Cal
                 if status != OK:
                     break
 
-                log_ratio = energy_start - energy
-                if log_ratio - offset > 300.0:  # exp would overflow near 700: measure from here on
-                    shrink = math.exp(offset - log_ratio)
-                    weight *= shrink
-                    new_weight *= shrink
-                    offset = log_ratio
-                ratio = math.exp(log_ratio - offset)
-                new_weight += ratio
-                if leaf == 0 or uniform(rng) * new_weight < ratio:  # weighted reservoir sampling
+                taken, record = add_point(record, energy_start - energy, leaf == 0, rng)
+                if taken:
                     copy(at[Q], rows[Q_CANDIDATE])
                     copy(at[GRADIENT], rows[G_CANDIDATE])
                     logp_candidate, energy_candidate = at[VALUE, 0], energy
-                if offset != 0.0:
-                    ratio = math.exp(min(log_ratio, 300.0))
-                accept_sum += min(ratio, 1.0)
-                accept_sum_symmetric += 2.0 * min(ratio, 1.0) / (1.0 + ratio)
 
                 single(p, v, tree)
                 level = 0
@@ -184,11 +175,11 @@ def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Cal
             if status != OK or turning:
                 break
 
-            if new_weight >= weight or uniform(rng) * weight < new_weight:  # the new half is preferred
+            taken, record = join_half(record, rng)
+            if taken:
                 copy(rows[Q_CANDIDATE], rows[Q_PROPOSED])
                 copy(rows[G_CANDIDATE], rows[G_PROPOSED])
                 logp_proposed, energy_proposed, moved = logp_candidate, energy_candidate, True
-            weight += new_weight
             copy(q, rows[Q_RIGHT if forward else Q_LEFT])
             copy(p, rows[P_RIGHT if forward else P_LEFT])
             if not forward:  # in the order of this doubling the trajectory begins at its forward end
@@ -207,6 +198,7 @@ def make_step(jit: Callable[..., Any], density: Evaluate, random: Random) -> Cal
             copy(rows[G_PROPOSED], grad)
             logp[0] = logp_proposed
         n = float(max(n_leaves, 1))
+        _, _, _, accept_sum, accept_sum_symmetric = record
         info.logp = logp[0]
         info.accept_prob = accept_sum / n
         info.n_grad = int(g[N_GRAD, 0])
@@ -310,17 +302,7 @@ class RMNUTS(Kernel):
         )  # fmt: skip
 
     def adaptation(self, dim: int, n_warmup: int) -> NDArray[Any] | None:
-        if self.target_accept is None or n_warmup == 0:
-            return None
-        return rule(
-            step_rule=DUAL_AVERAGING,
-            metric_rule=METRIC_FIXED,
-            target=self.target_accept,
-            n_warmup=n_warmup,
-            dim=dim,
-            info=self.INFO,
-            accept=self.accept_statistic,
-        )
+        return step_size_rule(self.target_accept, n_warmup, dim, self.INFO, accept=self.accept_statistic)
 
     def tuned(self, tuning: Tuning) -> RMNUTS:
         return replace(self, step_size=tuning.step_size, target_accept=None)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
-from ..adaptation.rule import DUAL_AVERAGING, METRIC_FIXED, rule
+from ..adaptation.rule import step_size_rule
 from ..densities.blocks import MOST_BLOCKS
 from ..errors import InputError
 from ..jit import Evaluate, Random, head_writer
@@ -241,16 +241,7 @@ class SplitHMC(Kernel):
         return None
 
     def adaptation(self, dim: int, n_warmup: int) -> NDArray[Any] | None:
-        if self.target_accept is None or n_warmup == 0:
-            return None
-        return rule(
-            step_rule=DUAL_AVERAGING,
-            metric_rule=METRIC_FIXED,
-            target=self.target_accept,
-            n_warmup=n_warmup,
-            dim=dim,
-            info=self.INFO,
-        )
+        return step_size_rule(self.target_accept, n_warmup, dim, self.INFO)
 
     def tuned(self, tuning: Tuning) -> SplitHMC:
         mass = None if self.inverse_mass is None else inverse_mass(tuning)
