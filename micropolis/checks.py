@@ -76,6 +76,21 @@ def points(name: str, value: Any, dim: int) -> NDArray[np.float64]:
     return array
 
 
+def trajectory(
+    dim: int, q: Any, p: Any, step_size: Any, n_steps: Any
+) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[int, ...], float, int]:
+    """Positions and momenta (..., dim), the shape of the rows they make together, the step and the number of steps."""
+    steps, eps = integer("n_steps", n_steps, least=0), real("step_size", step_size)
+    if eps == 0.0:
+        raise InputError("step_size: expected a number other than 0")
+    positions, momenta = points("q", q, dim), points("p", p, dim)
+    try:
+        shape = np.broadcast_shapes(positions.shape, momenta.shape)[:-1]
+    except ValueError:
+        raise InputError(f"q, p: shapes do not broadcast: {positions.shape} and {momenta.shape}") from None
+    return positions, momenta, shape, eps, steps
+
+
 def extra(package: str, name: str, purpose: str) -> ModuleType:
     """The optional package, imported; without it an error with the pip command for the extra `name`."""
     try:

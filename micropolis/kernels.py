@@ -141,15 +141,7 @@ def leapfrog(
     if not isinstance(density, Density):
         raise InputTypeError(f"density: expected a Density, got {type(density).__name__}")
     dim = density.dim
-    steps = checks.integer("n_steps", n_steps, least=0)
-    eps = checks.real("step_size", step_size)
-    if eps == 0.0:
-        raise InputError("step_size: expected a number other than 0")
-    positions, momenta = checks.points("q", q, dim), checks.points("p", p, dim)
-    try:
-        shape = np.broadcast_shapes(positions.shape, momenta.shape)[:-1]
-    except ValueError:
-        raise InputError(f"q, p: shapes do not broadcast: {positions.shape} and {momenta.shape}") from None
+    positions, momenta, shape, eps, steps = checks.trajectory(dim, q, p, step_size, n_steps)
     mass = np.empty(0) if inverse_mass is None else checks.numbers("inverse_mass", inverse_mass)
     if inverse_mass is not None and mass.shape not in ((dim,), (dim, dim)):
         raise InputError(f"inverse_mass: expected shape ({dim},) or ({dim}, {dim}), got {mass.shape}")

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _hamiltonian, checks
 from ..density import Density
-from ..errors import InputError, InputTypeError
+from ..errors import InputTypeError
 from ..protocol import DENSITY_FATAL
 from .metrics import Metric, SoftAbs
 from .riemannian import RMHMC, check_integrator, fill_integrator
@@ -24,15 +24,8 @@ def _integrate(
     if not isinstance(density, Density):
         raise InputTypeError(f"density: expected a Density, got {type(density).__name__}")
     dim, metric = density.dim, SoftAbs() if metric is None else metric
-    steps, eps = checks.integer("n_steps", n_steps, least=0), checks.real("step_size", step_size)
-    if eps == 0.0:
-        raise InputError("step_size: expected a number other than 0")
+    positions, momenta, shape, eps, steps = checks.trajectory(dim, q, p, step_size, n_steps)
     check_integrator(abs(eps), metric, integrator, tolerance, max_iterations, None, binding)
-    positions, momenta = checks.points("q", q, dim), checks.points("p", p, dim)
-    try:
-        shape = np.broadcast_shapes(positions.shape, momenta.shape)[:-1]
-    except ValueError:
-        raise InputError(f"q, p: shapes do not broadcast: {positions.shape} and {momenta.shape}") from None
     density.prepare(*metric.derivatives)
     q_out, p_out = np.empty((*shape, dim)), np.empty((*shape, dim))
     q_out[...], p_out[...] = positions, momenta
