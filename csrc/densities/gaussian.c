@@ -37,27 +37,58 @@ static MP_CLONES double diagonal_many(size_t dim, const double *x, const gaussia
   return diagonal(dim, x, NULL, g);
 }
 
-/* The term of coordinate i, or the zero that stands behind the last. */
-MP_INLINE double term(size_t dim, const double *x, const gaussian *g, size_t i) {
-  if (i >= dim) return 0.0;
+MP_INLINE double term(const double *x, const gaussian *g, size_t i) {
   double delta = g->mean[i] - x[i];
   return g->precision[i] * delta * delta;
+}
+
+/* The sum in the order of the vector lanes; `dim` is a constant, so that neither tests nor empty terms are left. */
+MP_INLINE double lane(const size_t dim, const double *x, const gaussian *g, size_t i) {
+  double sum = term(x, g, i);
+  return i + MP_LANES < dim ? sum + term(x, g, i + MP_LANES) : sum;
+}
+
+MP_INLINE double two_lanes(const size_t dim, const double *x, const gaussian *g, size_t i) {
+  double sum = lane(dim, x, g, i);
+  return i + 1 < dim ? sum + lane(dim, x, g, i + 1) : sum;
+}
+
+MP_INLINE double four_lanes(const size_t dim, const double *x, const gaussian *g, size_t i) {
+  double sum = two_lanes(dim, x, g, i);
+  return i + 2 < dim ? sum + two_lanes(dim, x, g, i + 2) : sum;
+}
+
+MP_INLINE double few(const size_t dim, const double *x, const gaussian *g) {
+  double sum = four_lanes(dim, x, g, 0);
+  return 4 < dim ? sum + four_lanes(dim, x, g, 4) : sum;
 }
 
 /* A random walk in a few dimensions stores its proposal number by number, and a vector load would wait for the stores. */
 static int diagonal_value(size_t dim, const double *x, double *logp, void *user_data) {
   const gaussian *g = user_data;
-  if (dim <= 2) {
-    *logp = g->log_norm - 0.5 * (term(dim, x, g, 0) + term(dim, x, g, 1));
-    return 0;
+  double sum;
+  switch (dim) {
+#define CASE(n) \
+  case n: sum = few(n, x, g); break
+    CASE(1);
+    CASE(2);
+    CASE(3);
+    CASE(4);
+    CASE(5);
+    CASE(6);
+    CASE(7);
+    CASE(8);
+    CASE(9);
+    CASE(10);
+    CASE(11);
+    CASE(12);
+    CASE(13);
+    CASE(14);
+    CASE(15);
+    CASE(16);
+#undef CASE
+  default: *logp = diagonal_many(dim, x, g); return 0;
   }
-  if (dim > 2 * MP_LANES) {
-    *logp = diagonal_many(dim, x, g);
-    return 0;
-  }
-#define LANE(i) (term(dim, x, g, i) + term(dim, x, g, i + MP_LANES))
-  double sum = ((LANE(0) + LANE(1)) + (LANE(2) + LANE(3))) + ((LANE(4) + LANE(5)) + (LANE(6) + LANE(7)));
-#undef LANE
   *logp = g->log_norm - 0.5 * sum;
   return 0;
 }

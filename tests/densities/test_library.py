@@ -44,6 +44,15 @@ def test_value_alone_is_the_value_with_gradient(name):
     np.testing.assert_array_equal(density(x), density.value_and_grad(x)[0])
 
 
+@pytest.mark.parametrize("dim", range(1, 19))
+def test_few_coordinates_of_a_gaussian_sum_as_many_do(dim):
+    """Up to 16 coordinates each have a function of their own, which adds in the order of the vector lanes."""
+    rng = np.random.default_rng(dim)
+    density = densities.Gaussian(rng.standard_normal(dim), std=np.exp(rng.standard_normal(dim)))
+    x = points(density, 50)
+    np.testing.assert_array_equal(density(x), density.value_and_grad(x)[0])
+
+
 @every
 def test_batches_are_rows(name):
     density = EXAMPLES[name]
