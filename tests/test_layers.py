@@ -15,7 +15,7 @@ constraints progress
 parameters
 _density
 density
-tracing
+tracing tracing_special
 tracing_functions
 tracing_linalg
 autodiff pointers densities data

@@ -170,7 +170,30 @@ CASES = {
         np.sum(x) * len(x) * x.shape[0] * np.ndim(x) * np.size(x) / x.size + x.reshape(2, -1).shape[1]
     ),
     "average": lambda x: np.average(x, weights=WEIGHTS) + np.average(x),
+    "impossible states": lambda x: left_to_right(x),
+    "missing values": lambda x: missing(x),
 }
+
+
+def left_to_right(x):
+    """The forward algorithm of a hidden Markov chain that starts in its first state and never goes back."""
+    with np.errstate(divide="ignore"):
+        start = np.log(np.array([1.0, 0.0, 0.0]))
+        steps = np.log(np.array([[0.7, 0.3, 0.0], [0.0, 0.6, 0.4], [0.0, 0.0, 1.0]]))
+    forward = start - 0.5 * (WEIGHTS[0] - x[:3]) ** 2
+    one = list(forward)
+    for y in WEIGHTS[1:]:
+        emission = -0.5 * (y - x[:3]) ** 2
+        forward = np.logaddexp.reduce(forward[:, None] + steps, axis=0) + emission
+        one = [np.logaddexp(np.logaddexp(one[0] + a, one[1] + b), one[2] + c) for a, b, c in steps.T] + emission
+    return np.logaddexp.reduce(forward) + 2 * np.logaddexp(np.logaddexp(one[0], one[1]), one[2])
+
+
+def missing(x):
+    with np.errstate(invalid="ignore", divide="ignore"):
+        root, ratio = np.sqrt(x), x / np.maximum(x, 0.0)
+    known = np.where(np.isfinite(root), x**2, 3 * x) + np.where(np.isnan(root) | np.isinf(ratio), x, np.sin(x))
+    return np.sum(known + np.nan_to_num(root, nan=-3.0) + np.nan_to_num(ratio, neginf=-2.0))
 
 
 def rotated(x):
@@ -228,10 +251,13 @@ def test_value_and_gradient(name):
 
 
 def test_special_functions_far_out():
-    """log_ndtr and gammaln keep their digits in the tails, where the terms they are made of do not."""
+    """log_ndtr, erfc and gammaln keep their digits in the tails, where the terms they are made of do not."""
     x = np.concatenate([np.linspace(-35, 8, 200), [-2.83, -2.82]])
     traced = [Density.from_numpy(lambda p: special.log_ndtr(p[0]), 1)(point) for point in x[:, None][::20]]
     np.testing.assert_allclose(traced, special.log_ndtr(x[::20]), rtol=1e-12, atol=1e-15)
+    x = np.linspace(-5, 26, 63)
+    density = Density.from_numpy(lambda p: np.log(special.erfc(p[0])), 1)
+    np.testing.assert_allclose(density(x[:, None]), np.log(special.erfc(x)), rtol=1e-12, atol=1e-15)
     density = Density.from_numpy(lambda p: special.gammaln(np.exp(p[0])), 1)
     x = np.exp(np.linspace(-20, 20, 41))
     np.testing.assert_allclose(density(np.log(x)[:, None]), special.gammaln(x), rtol=1e-11, atol=2e-13)
