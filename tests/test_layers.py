@@ -16,7 +16,7 @@ parameters
 _density
 density
 tracing tracing_special
-tracing_functions
+tracing_makers tracing_functions
 tracing_linalg
 autodiff pointers densities data
 protocol
