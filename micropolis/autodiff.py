@@ -216,6 +216,8 @@ def _plain_values(
             with np.errstate(all="ignore"):
                 result = log_density(point.copy())
         except Exception as error:
+            if isinstance(error, np.linalg.LinAlgError) and (points or attempt < 19):
+                continue  # outside the support: no Cholesky factor, where the trace has NaN
             raise DensityError(f"the log density failed on NumPy numbers{_where(error)}: {error!r}") from error
         value = _real_scalar(f, result)
         if np.isfinite(value) or attempt == 19:

@@ -69,6 +69,7 @@ class Traced:
     """
 
     __array_priority__ = 2000.0
+    __pandas_priority__ = 5000  # above DataFrame: a column of data leaves arithmetic with parameters to Traced
     __hash__ = None  # type: ignore[assignment]
     dtype = np.dtype(np.float64)
 

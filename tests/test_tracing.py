@@ -279,6 +279,23 @@ def test_smooth_functions_are_smooth_where_their_branches_meet():
         assert np.all(np.isfinite(density.grad([[-2000.0], [2000.0]])))
 
 
+def test_columns_of_a_data_frame():
+    frame = pytest.importorskip("pandas").DataFrame({"a": WEIGHTS, "b": WEIGHTS**2})
+    density = Density.from_numpy(lambda x: -np.sum(((frame["b"] - (frame["a"] * x[0] + x[1])) / (1 + frame.a)) ** 2), 2)
+    residuals = (WEIGHTS**2 - 0.3 * WEIGHTS - 0.7) / (1 + WEIGHTS)
+    np.testing.assert_allclose(density([0.3, 0.7]), -np.sum(residuals**2), rtol=1e-13)
+    np.testing.assert_allclose(density.grad([0.3, 0.7])[1], 2 * np.sum(residuals / (1 + WEIGHTS)), rtol=1e-12)
+
+
+def test_points_without_a_cholesky_factor_are_outside_the_support():
+    """|4 x| > 1 is no correlation: NumPy raises there, at most of the points that the trace is compared at."""
+    density = Density.from_numpy(lambda x: np.linalg.cholesky(np.eye(2) + 4 * x[0] * np.eye(2)[::-1])[1, 1], 1)
+    np.testing.assert_allclose(density([0.15]), 0.8, rtol=1e-14)
+    assert np.isnan(density([0.3]))
+    with pytest.raises(DensityError, match="failed on NumPy numbers .*not positive definite"):
+        Density.from_numpy(lambda x: np.linalg.cholesky(-np.eye(2) - x[0] ** 2)[0, 0], 1)
+
+
 def test_a_matrix_too_large_for_scalar_expressions():
     with pytest.raises(DensityError, match="200 rows is too large"):
         Density.from_numpy(lambda x: np.linalg.slogdet(np.eye(200) * np.exp(x[0]))[1], 1)
