@@ -51,7 +51,7 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "add": lambda x, y: x + y, "subtract": lambda x, y: x - y, "multiply": lambda x, y: x * y,
     "divide": lambda x, y: x / y, "power": lambda x, y: x**y, "float_power": lambda x, y: x**y,
     "floor_divide": lambda x, y: ca.floor(x / y), "remainder": lambda x, y: x - y * ca.floor(x / y), "fmod": ca.fmod,
-    "minimum": ca.fmin, "fmin": ca.fmin, "maximum": ca.fmax, "fmax": ca.fmax,
+    "minimum": special.minimum, "fmin": ca.fmin, "maximum": special.maximum, "fmax": ca.fmax,
     "arctan2": ca.atan2, "hypot": lambda x, y: ca.sqrt(x * x + y * y), "copysign": ca.copysign,
     "less": lambda x, y: x < y, "less_equal": lambda x, y: x <= y, "greater": lambda x, y: x > y,
     "greater_equal": lambda x, y: x >= y, "equal": lambda x, y: x == y, "not_equal": lambda x, y: x != y,
@@ -112,7 +112,8 @@ def _reduction(fold: Callable[[Any], Any]) -> Callable[..., Any]:
 
 
 _sum, _prod = _reduction(_fold_sum), _reduction(_halves(lambda x, y: x * y))
-_max, _min = _reduction(_halves(ca.fmax)), _reduction(_halves(ca.fmin))
+_max, _min = _reduction(_halves(special.maximum)), _reduction(_halves(special.minimum))
+_largest_number = _reduction(_halves(ca.fmax))
 _any, _all = _reduction(_halves(ca.logic_or)), _reduction(_halves(ca.logic_and))
 FUNCTIONS.update(
     {np.sum: _sum, np.prod: _prod, np.max: _max, np.min: _min, np.amax: _max, np.amin: _min, np.any: _any, np.all: _all}
@@ -120,7 +121,7 @@ FUNCTIONS.update(
 
 
 def _logsumexp(a: Any, axis: Any = 0, keepdims: bool = False) -> Any:
-    top = _max(a, axis, keepdims=True)
+    top = _largest_number(a, axis, keepdims=True)
     shift = np.where(top == -np.inf, 0.0, top)
     terms = _sum(np.exp(lift(a, kind_of(a)) - shift), axis, keepdims=True)
     impossible = terms == 0  # log 0 everywhere, of value log 0 and gradient 0

@@ -25,6 +25,19 @@ def expit(x: Any) -> Any:
     return ca.if_else(positive, 1.0, small, False) / (1 + small)
 
 
+def _unless_nan(x: Any, y: Any, chosen: Any) -> Any:
+    """CasADi's fmax and fmin pass a NaN over, and with it the end of the support: log(x) at x < 0, say."""
+    return ca.if_else(ca.logic_or(x >= y, x <= y), chosen, x + y, False)
+
+
+def maximum(x: Any, y: Any) -> Any:
+    return _unless_nan(x, y, ca.fmax(x, y))
+
+
+def minimum(x: Any, y: Any) -> Any:
+    return _unless_nan(x, y, ca.fmin(x, y))
+
+
 def _is_finite_constant(x: Any) -> bool:
     return bool(x.is_constant() and np.all(np.isfinite((ca.DM(x) if isinstance(x, ca.SX) else x.to_DM()).full())))
 
@@ -66,7 +79,7 @@ def erfc(x: Any) -> Any:
 
 def log_ndtr(x: Any) -> Any:
     z = -x * math.sqrt(0.5)
-    center = ca.log(0.5 * (1 - ca.erf(ca.fmin(z, 2))))
+    center = ca.log(0.5 * (1 - ca.erf(ca.if_else(z > 2, 2.0, z, False))))  # unlike fmin, NaN stays
     return ca.if_else(z > 2, log_erfc_tail(ca.fmax(z, 2)) - math.log(2), center, False)
 
 

@@ -296,6 +296,29 @@ def test_points_without_a_cholesky_factor_are_outside_the_support():
         Density.from_numpy(lambda x: np.linalg.cholesky(-np.eye(2) - x[0] ** 2)[0, 0], 1)
 
 
+@pytest.mark.parametrize("n", [1, 3000])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda v: np.sum(np.maximum(v, -10.0)) + np.sum(np.minimum(1.0, v)),
+        lambda v: np.sum(np.clip(v, -10.0, None)),
+        lambda v: np.max(np.stack([v, 0 * v - 5.0]), axis=0).sum(),
+        lambda v: np.min(v),
+        lambda v: np.sum(special.log_ndtr(v)),
+        lambda v: np.sum(special.erfc(v) + special.expit(v)),
+        lambda v: np.logaddexp.reduce(v) + np.sum(np.logaddexp(v, 0.0)),
+        lambda v: np.sum(np.where(v > 0, v, -v)),
+    ],
+)
+def test_nan_is_not_passed_over(f, n):
+    """Outside its support a density is NaN, which is a rejection, not what np.maximum or a branch would make of it."""
+    density = Density.from_numpy(lambda x: f(np.log(x[0] * np.ones(n))), 1)
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(f(np.log(-2.0 * np.ones(n))))
+    assert np.isnan(density([-2.0])) and np.isfinite(density([2.0]))
+    np.testing.assert_allclose(density.grad([2.0]), (density([2.0 + 1e-6]) - density([2.0 - 1e-6])) / 2e-6, rtol=1e-6)
+
+
 def test_a_matrix_too_large_for_scalar_expressions():
     with pytest.raises(DensityError, match="200 rows is too large"):
         Density.from_numpy(lambda x: np.linalg.slogdet(np.eye(200) * np.exp(x[0]))[1], 1)
