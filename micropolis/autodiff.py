@@ -18,7 +18,7 @@ from ._density import CDensity, library
 from .density import Density
 from .errors import DensityError, InputTypeError
 from .parameters import ParameterSpace
-from .tracing import NeedsScalars, Traced, Untraceable
+from .tracing import NeedsArrays, NeedsScalars, Traced, Untraceable
 
 Array = NDArray[np.float64]
 
@@ -216,6 +216,8 @@ def _plain_values(
             with np.errstate(all="ignore"):
                 result = log_density(point.copy())
         except Exception as error:
+            if isinstance(error, np.linalg.LinAlgError) and (points or attempt < 19):
+                continue  # outside the support: no Cholesky factor, where the trace has NaN
             raise DensityError(f"the log density failed on NumPy numbers{_where(error)}: {error!r}") from error
         value = _real_scalar(f, result)
         if np.isfinite(value) or attempt == 19:
@@ -282,25 +284,40 @@ def _elements(function: Any) -> int:
 
 
 def _trace(f: Callable[..., Any], log_density: Callable[[Any], Any], x: Any) -> Any:
-    """The log density as an expression of x."""
-    from . import tracing_functions, tracing_linalg  # noqa: F401  fill the tables of Traced
+    """The log density as an expression of x; code that NumPy's own arrays stop is run again with arrays of ours."""
+    from .tracing_makers import makers_of
 
     try:
-        result = log_density(Traced(x, (x.shape[0],)))
-        if isinstance(result, np.ndarray) and result.dtype == object and result.size == 1:
-            result = result.reshape(-1)[0]
-        if not isinstance(result, Traced):
-            return type(x)(_real_scalar(f, result))
-        if result.size != 1:
-            raise Untraceable(f"the traced value has shape {result.shape}")
-        return result.flat
+        return _expression(f, log_density, x)
     except NeedsScalars:
         raise
-    except Exception as error:
-        raise DensityError(
-            f"{_name(f)} cannot be traced{_where(error)}: {_reason(error)}. Density.from_callable takes any Python "
-            "function (slower)"
-        ) from error
+    except Exception as first:
+        try:
+            with makers_of(type(x)):
+                return _expression(f, log_density, x)
+        except NeedsScalars:
+            raise
+        except Exception as second:
+            # what stopped the first run for another reason than its arrays is what the user must know
+            elsewhere = isinstance(first, Untraceable) and not isinstance(first, NeedsArrays)
+            error = first if elsewhere else second
+            raise DensityError(
+                f"{_name(f)} cannot be traced{_where(error)}: {_reason(error)}. Density.from_callable takes any Python "
+                "function (slower)"
+            ) from error
+
+
+def _expression(f: Callable[..., Any], log_density: Callable[[Any], Any], x: Any) -> Any:
+    from . import tracing_functions, tracing_linalg  # noqa: F401  fill the tables of Traced
+
+    result = log_density(Traced(x, (x.shape[0],)))
+    if isinstance(result, np.ndarray) and result.dtype == object and result.size == 1:
+        result = result.reshape(-1)[0]
+    if not isinstance(result, Traced):
+        return type(x)(_real_scalar(f, result))
+    if result.size != 1:
+        raise Untraceable(f"the traced value has shape {result.shape}")
+    return result.flat
 
 
 def _compare(density: Density, point: Array, expected: float) -> None:
@@ -311,8 +328,8 @@ def _compare(density: Density, point: Array, expected: float) -> None:
     if not abs(traced - expected) <= CHECK_TOLERANCE * max(1.0, abs(expected)):
         raise DensityError(
             f"the traced log density is {traced!r} where the function gives {expected!r}, at x = {point!r}: the "
-            "function is random, changes its arguments, or does what cannot be traced. Density.from_callable takes it "
-            "as it is (slower)"
+            "function is random, changes its arguments, writes into a view of an array (y = x[0]; y += 1), or does "
+            "what cannot be traced. Density.from_callable takes it as it is (slower)"
         )
 
 
@@ -359,4 +376,10 @@ def _reason(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, Untraceable):  # NumPy wraps what it meets in an assignment
         cause = cause.__cause__ or cause.__context__
-    return str(cause) if cause is not None else f"{type(error).__name__}: {error}"
+    if cause is not None:
+        return str(cause)
+    if isinstance(error, TypeError) and ("for the input types" in str(error) or "dtype('O')" in str(error)):
+        return (
+            "make a list of values that depend on the parameters an array, np.array([...]), before a function takes it"
+        )
+    return f"{type(error).__name__}: {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _hamiltonian, _metropolis, checks
 from .density import Density
-from .errors import InputError, InputTypeError
+from .errors import DensityError, InputError, InputTypeError
 from .hamiltonian.arrays import explicit_leapfrog, implicit_leapfrog, implicit_midpoint
+from .protocol import hamiltonian_tuning
 
 __all__ = ["explicit_leapfrog", "implicit_leapfrog", "implicit_midpoint", "leapfrog", "metropolis_accept"]
 
@@ -81,9 +83,8 @@ def metropolis_accept(
     ]
     if out is None:
         out = np.empty(shape, dtype=np.bool_)
-    elif not (isinstance(out, np.ndarray) and out.dtype == np.bool_ and out.shape == shape):
-        got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise InputError(f"out: expected a bool array of shape {shape}, got {got}")
+    elif not (isinstance(out, np.ndarray) and out.dtype == np.bool_ and out.shape == shape and out.flags.writeable):
+        raise InputError(f"out: expected a writable bool array of shape {shape}, got {_described(out)}")
     result = out if out.flags.c_contiguous else np.empty(shape, dtype=np.bool_)
     _metropolis.accept(rng.bit_generator, rows[0], rows[1], rows[2], rows[3], result.reshape(-1).view(np.uint8))
     if result is not out:
@@ -114,7 +115,8 @@ def leapfrog(
     inverse_mass : None, array (dim,) or array (dim, dim)
         M^-1: the identity, a variance per coordinate, or a symmetric matrix.
     out : tuple of arrays, optional
-        (q, p, logp, grad) to write to, C-contiguous float64, of shapes (..., dim), (..., dim), (...), (..., dim).
+        (q, p, logp, grad) to write to, C-contiguous float64, of shapes (..., dim), (..., dim), (...), (..., dim);
+        `q` and `p` themselves may be among them.
 
     Returns
     -------
@@ -142,19 +144,17 @@ def leapfrog(
         raise InputTypeError(f"density: expected a Density, got {type(density).__name__}")
     dim = density.dim
     positions, momenta, shape, eps, steps = checks.trajectory(dim, q, p, step_size, n_steps)
+    hamiltonian_tuning(None, inverse_mass, dim)  # raises where it is none
     mass = np.empty(0) if inverse_mass is None else checks.numbers("inverse_mass", inverse_mass)
-    if inverse_mass is not None and mass.shape not in ((dim,), (dim, dim)):
-        raise InputError(f"inverse_mass: expected shape ({dim},) or ({dim}, {dim}), got {mass.shape}")
     shapes = ((*shape, dim), (*shape, dim), shape, (*shape, dim))
     if out is None:
         out = tuple(np.empty(s) for s in shapes)  # type: ignore[assignment]
         assert out is not None
-    elif len(out) != 4 or not all(
-        isinstance(a, np.ndarray) and a.dtype == np.float64 and a.flags.c_contiguous and a.shape == s
-        for a, s in zip(out, shapes, strict=True)
-    ):
-        raise InputError(f"out: expected four C-contiguous float64 arrays of shapes {shapes}")
+    else:
+        _check_results(out, shapes)
     q_out, p_out, logp_out, grad_out = out
+    if np.may_share_memory(q_out, momenta):  # as a loop that hands the arrays back in another order does
+        momenta = momenta.copy()
     q_out[...], p_out[...] = positions, momenta
     rows = (-1, dim)
     code, row = _hamiltonian.leapfrog(
@@ -162,5 +162,28 @@ def leapfrog(
         grad_out.reshape(rows),
     )  # fmt: skip
     if code < 0:
-        raise density._c.failure(code, q_out.reshape(rows)[row])
+        cause = density._c.failure(code, q_out.reshape(rows)[row])
+        if isinstance(cause, DensityError) or not isinstance(cause, Exception):  # Ctrl-C stays what it is
+            raise cause
+        raise DensityError(f"the log density failed: {type(cause).__name__}: {cause}") from cause
     return q_out, p_out, float(logp_out) if logp_out.ndim == 0 else logp_out, grad_out
+
+
+def _check_results(out: Any, shapes: tuple[tuple[int, ...], ...]) -> None:
+    """Raise unless `out` has an array of its own for each result."""
+    arrays = out if isinstance(out, (tuple, list)) else (out,)
+    if len(arrays) != len(shapes) or not all(
+        isinstance(a, np.ndarray)
+        and (a.dtype == np.float64 and a.shape == s and a.flags.c_contiguous and a.flags.writeable)
+        for a, s in zip(arrays, shapes, strict=True)
+    ):
+        got = ", ".join(map(_described, arrays))
+        raise InputError(f"out: expected four writable C-contiguous float64 arrays of shapes {shapes}, got {got}")
+    if any(np.may_share_memory(a, b) for a, b in itertools.combinations(arrays, 2)):
+        raise InputError("out: expected four arrays, got one twice or parts that overlap")
+
+
+def _described(value: Any) -> str:
+    if not isinstance(value, np.ndarray):
+        return type(value).__name__
+    return f"{value.dtype} {value.shape}" + ("" if value.flags.writeable else ", read-only")

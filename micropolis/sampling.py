@@ -11,7 +11,7 @@ from concurrent.futures import Future, wait
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from . import checks, starts, storage, workers
 from . import progress as progress_bar
@@ -39,7 +39,7 @@ def sample(
     thin: int = 1,
     progress: bool | None = None,
     backend: str = "auto",
-    dtype: str = "float64",
+    dtype: DTypeLike = "float64",
     store: str | os.PathLike[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> Trace:
@@ -69,7 +69,7 @@ def sample(
     backend : "auto", "c", "numba", "python" or "cuda"
         "auto" is "c". The others run the readable source of the kernel: compiled by Numba, interpreted, or one chain
         per CUDA thread.
-    dtype : "float64" or "float32"
+    dtype : "float64" or "float32", or a NumPy type of this name
         Of the stored draws; chains always run in float64.
     store : path, optional
         Keep the draws in this memory-mapped ``.npy`` file.
@@ -115,7 +115,7 @@ def sample(
     chains = checks.integer("chains", chains, least=1)
     sink = storage.sink(dtype, store, checkpoint)
     progress_bar.check(progress)
-    storage.check((chains, plan["draws"], density.dim), plan["warmup"], kernel.INFO, dtype, sink.store)
+    storage.check((chains, plan["draws"], density.dim), plan["warmup"], kernel.INFO, sink.dtype, sink.store)
     points = starts.initial_points(density, chains, init)
     streams = starts.streams(seed, chains)
     try:

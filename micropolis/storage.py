@@ -30,8 +30,6 @@ def path(name: str, value: Any) -> Path | None:
 
 def check(shape: tuple[int, int, int], warmup: int, info: np.dtype[Any], dtype: Any, store: Path | None) -> None:
     """Raise where draws of this shape cannot be kept, before anything runs."""
-    if not isinstance(dtype, str | type | np.dtype) or dtype not in ("float64", "float32"):
-        raise InputError(f"dtype: expected 'float64' or 'float32', got {dtype!r}")
     chains, draws, dim = shape
     numbers = chains * draws * dim * np.dtype(dtype).itemsize
     memory = chains * (draws + warmup) * info.itemsize + (numbers if store is None else 0)
@@ -100,9 +98,20 @@ class Sink(NamedTuple):
     checkpoint: Path | None
 
 
-def sink(dtype: str, store: Any, checkpoint: Any) -> Sink:
+def _kept_dtype(value: Any) -> str:
+    """The name of a dtype that draws are kept in, however NumPy lets it be given."""
+    try:
+        name = np.dtype(value).name if isinstance(value, str | type | np.dtype) else None
+    except TypeError:  # a string that names none
+        name = None
+    if name not in ("float64", "float32"):
+        raise InputError(f"dtype: expected 'float64' or 'float32', got {value!r}")
+    return name
+
+
+def sink(dtype: Any, store: Any, checkpoint: Any) -> Sink:
     """What the arguments of the same names say, each checked."""
-    where = Sink(dtype, path("store", store), path("checkpoint", checkpoint))
+    where = Sink(_kept_dtype(dtype), path("store", store), path("checkpoint", checkpoint))
     if where.store is not None and where.checkpoint is not None and where.store.resolve() == where.checkpoint.resolve():
         raise InputError(f"store, checkpoint: expected two files, got {where.store} for both")
     return where

@@ -51,6 +51,10 @@ class NeedsScalars(Untraceable):
     """An operation that exists for scalar expressions (SX) alone: trace again with those."""
 
 
+class NeedsArrays(Untraceable):
+    """An array of NumPy's where one that takes expressions is needed: trace again with makers of those."""
+
+
 class Traced:
     """An array of CasADi expressions.
 
@@ -65,6 +69,7 @@ class Traced:
     """
 
     __array_priority__ = 2000.0
+    __pandas_priority__ = 5000  # above DataFrame: a column of data leaves arithmetic with parameters to Traced
     __hash__ = None  # type: ignore[assignment]
     dtype = np.dtype(np.float64)
 
@@ -85,7 +90,7 @@ class Traced:
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         name = ufunc.__name__
         if kwargs.pop("out", None) is not None:
-            raise Untraceable(
+            raise NeedsArrays(
                 f"np.{name} writes into a NumPy array (out=, or += on an array made by np.zeros): make a new "
                 "array, or that one by np.zeros(shape, like=x), where x is a parameter"
             )
@@ -110,8 +115,9 @@ class Traced:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         """An object array of scalars, so that np.array([a, b]) works; NumPy's numbers there are none."""
         if dtype is not None and np.dtype(dtype) != object:
-            raise Untraceable(
-                f"an array of dtype {np.dtype(dtype)} was asked of a value that depends on the parameters"
+            raise NeedsArrays(
+                f"an array of dtype {np.dtype(dtype)} was asked of a value that depends on the parameters (leave dtype "
+                "out, and make a list of such values an array, np.array([...]), before a function takes it)"
             )
         elements = np.empty(self.size, dtype=object)
         for i in range(self.size):

@@ -10,6 +10,7 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
+from . import tracing_special as special
 from .tracing import (
     FUNCTIONS,
     UFUNCS,
@@ -24,56 +25,6 @@ from .tracing import (
     lift,
     numbering,
 )
-
-# -- special functions on columns ------------------------------------------------------------------------------------
-
-
-# The branches of these functions meet smoothly at 0. CasADi's fabs and fmax take the mean slope there, which would make
-# derivatives at 0, where chains start, wrong; a sign that counts as constant does not.
-
-
-def _magnitude(x: Any) -> tuple[Any, Any]:
-    """Whether x >= 0, and |x| with slope 1 at 0."""
-    positive = x >= 0
-    return positive, (2 * positive - 1) * x
-
-
-def _expit(x: Any) -> Any:
-    positive, size = _magnitude(x)
-    small = ca.exp(-size)
-    return ca.if_else(positive, 1.0, small, False) / (1 + small)
-
-
-def _logaddexp(x: Any, y: Any) -> Any:
-    positive, size = _magnitude(x - y)
-    return ca.if_else(positive, x, y, False) + ca.log1p(ca.exp(-size))
-
-
-def _gammaln(x: Any) -> Any:
-    """log Gamma(x), x > 0: Stirling's series at x + 8, the recurrence back (Abramowitz and Stegun 6.1.15, 6.1.40)."""
-    z, product = x + 8, functools.reduce(lambda p, k: p * (x + k), range(1, 8), x)
-    r = 1 / (z * z)
-    coefficients = (-3617 / 122400, 1 / 156, -691 / 360360, 1 / 1188, -1 / 1680, 1 / 1260, -1 / 360, 1 / 12)
-    series = functools.reduce(lambda s, c: s * r + c, coefficients) / z
-    return (z - 0.5) * ca.log(z) - z + 0.5 * math.log(2 * math.pi) + series - ca.log(product)
-
-
-def _log_erfc_tail(z: Any) -> Any:
-    """log erfc(z) for z >= 2 by its continued fraction (Abramowitz and Stegun 7.1.14)."""
-    fraction = z
-    for k in range(60, 0, -1):
-        fraction = z + 0.5 * k / fraction
-    return -z * z - ca.log(fraction) - 0.5 * math.log(math.pi)
-
-
-def _log_ndtr(x: Any) -> Any:
-    z = -x * math.sqrt(0.5)
-    center = ca.log(0.5 * (1 - ca.erf(ca.fmin(z, 2))))
-    return ca.if_else(z > 2, _log_erfc_tail(ca.fmax(z, 2)) - math.log(2), center, False)
-
-
-def _xlogy(x: Any, y: Any) -> Any:
-    return x * ca.log(ca.if_else(x == 0, 1.0, y, False))
 
 
 def _round(x: Any) -> Any:
@@ -90,25 +41,26 @@ _UNARY: dict[str, Callable[[Any], Any]] = {
     "sinh": ca.sinh, "cosh": ca.cosh, "tanh": ca.tanh, "arcsinh": ca.asinh, "arccosh": ca.acosh, "arctanh": ca.atanh,
     "deg2rad": lambda x: x * (math.pi / 180), "radians": lambda x: x * (math.pi / 180),
     "logical_not": ca.logic_not, "floor": ca.floor, "ceil": ca.ceil, "rint": _round,
+    "isnan": special.isnan, "isinf": lambda x: ca.fabs(x) == np.inf, "isfinite": lambda x: ca.fabs(x) < np.inf,
     # scipy.special
-    "expit": _expit, "log_expit": lambda x: -_logaddexp(-x, 0), "logit": lambda x: ca.log(x) - ca.log1p(-x),
-    "gammaln": _gammaln, "erf": ca.erf, "erfc": lambda x: 1 - ca.erf(x), "ndtr": lambda x: ca.exp(_log_ndtr(x)),
-    "log_ndtr": _log_ndtr,
+    "expit": special.expit, "log_expit": lambda x: -special.logaddexp(-x, type(x)(0)),
+    "logit": lambda x: ca.log(x) - ca.log1p(-x), "gammaln": special.gammaln, "erf": ca.erf, "erfc": special.erfc,
+    "ndtr": lambda x: ca.exp(special.log_ndtr(x)), "log_ndtr": special.log_ndtr,
 }  # fmt: skip
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "add": lambda x, y: x + y, "subtract": lambda x, y: x - y, "multiply": lambda x, y: x * y,
     "divide": lambda x, y: x / y, "power": lambda x, y: x**y, "float_power": lambda x, y: x**y,
     "floor_divide": lambda x, y: ca.floor(x / y), "remainder": lambda x, y: x - y * ca.floor(x / y), "fmod": ca.fmod,
-    "minimum": ca.fmin, "fmin": ca.fmin, "maximum": ca.fmax, "fmax": ca.fmax,
+    "minimum": special.minimum, "fmin": ca.fmin, "maximum": special.maximum, "fmax": ca.fmax,
     "arctan2": ca.atan2, "hypot": lambda x, y: ca.sqrt(x * x + y * y), "copysign": ca.copysign,
     "less": lambda x, y: x < y, "less_equal": lambda x, y: x <= y, "greater": lambda x, y: x > y,
     "greater_equal": lambda x, y: x >= y, "equal": lambda x, y: x == y, "not_equal": lambda x, y: x != y,
     "logical_and": ca.logic_and, "logical_or": ca.logic_or, "bitwise_and": ca.logic_and, "bitwise_or": ca.logic_or,
-    "logaddexp": _logaddexp,
-    "logaddexp2": lambda x, y: _logaddexp(x * math.log(2), y * math.log(2)) / math.log(2),
+    "logaddexp": special.logaddexp,
+    "logaddexp2": lambda x, y: special.logaddexp(x * math.log(2), y * math.log(2)) / math.log(2),
     # scipy.special
-    "xlogy": _xlogy, "xlog1py": lambda x, y: x * ca.log1p(ca.if_else(x == 0, 0.0, y, False)),
-    "betaln": lambda x, y: _gammaln(x) + _gammaln(y) - _gammaln(x + y),
+    "xlogy": special.xlogy, "xlog1py": lambda x, y: x * ca.log1p(ca.if_else(x == 0, 0.0, y, False)),
+    "betaln": lambda x, y: special.gammaln(x) + special.gammaln(y) - special.gammaln(x + y),
 }  # fmt: skip
 UFUNCS.update({name: elementwise(op) for name, op in (_UNARY | _BINARY).items()})
 
@@ -160,7 +112,8 @@ def _reduction(fold: Callable[[Any], Any]) -> Callable[..., Any]:
 
 
 _sum, _prod = _reduction(_fold_sum), _reduction(_halves(lambda x, y: x * y))
-_max, _min = _reduction(_halves(ca.fmax)), _reduction(_halves(ca.fmin))
+_max, _min = _reduction(_halves(special.maximum)), _reduction(_halves(special.minimum))
+_largest_number = _reduction(_halves(ca.fmax))
 _any, _all = _reduction(_halves(ca.logic_or)), _reduction(_halves(ca.logic_and))
 FUNCTIONS.update(
     {np.sum: _sum, np.prod: _prod, np.max: _max, np.min: _min, np.amax: _max, np.amin: _min, np.any: _any, np.all: _all}
@@ -168,8 +121,11 @@ FUNCTIONS.update(
 
 
 def _logsumexp(a: Any, axis: Any = 0, keepdims: bool = False) -> Any:
-    top = _max(a, axis, keepdims=True)
-    total = top + np.log(_sum(np.exp(lift(a, kind_of(a)) - top), axis, keepdims=True))
+    top = _largest_number(a, axis, keepdims=True)
+    shift = np.where(top == -np.inf, 0.0, top)
+    terms = _sum(np.exp(lift(a, kind_of(a)) - shift), axis, keepdims=True)
+    impossible = terms == 0  # log 0 everywhere, of value log 0 and gradient 0
+    total = shift + np.log(np.where(impossible, 1.0, terms)) + np.where(impossible, -np.inf, 0.0)
     return total if keepdims else total.reshape(_max(a, axis).shape)
 
 
@@ -257,9 +213,15 @@ def _diff(a: Any, n: int = 1, axis: int = -1) -> Any:
     return a
 
 
-@function(np.real, np.nan_to_num)
-def _same(a: Any, **kwargs: Any) -> Any:
-    return a
+FUNCTIONS[np.real] = lambda a: a
+
+
+@function(np.nan_to_num)
+def _nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+    largest = np.finfo(np.float64).max
+    x = np.where(np.isnan(x), nan, x)
+    x = np.where(x == np.inf, largest if posinf is None else posinf, x)
+    return np.where(x == -np.inf, -largest if neginf is None else neginf, x)
 
 
 FUNCTIONS[np.round] = lambda a, *args, **kwargs: np.rint(a)

@@ -1,5 +1,7 @@
 """What `import micropolis` costs and shows: no optional package, no SciPy, and every public name."""
 
+import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -64,4 +66,17 @@ def test_the_package_is_typed():
     assert (folder / "py.typed").exists()
     compiled = {path.name.split(".")[0] for path in folder.glob("*.so")}
     assert compiled
-    assert compiled == {path.stem for path in folder.glob("*.pyi")}
+    assert compiled | {"__init__"} == {path.stem for path in folder.glob("*.pyi")}
+
+
+@pytest.mark.parametrize("package", ["micropolis", "micropolis.neural", "micropolis.estimators"])
+def test_names_loaded_on_first_use_have_types(package):
+    """Type checkers and editors take the stub for what the package has: the same names from the same modules."""
+    module = importlib.import_module(package)
+    stub = ast.parse(Path(module.__file__).with_suffix(".pyi").read_text())
+    imported = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    assert all(alias.asname == alias.name for node in imported for alias in node.names)  # a re-export
+    typed = {alias.name: node.module for node in imported for alias in node.names}
+    assert typed == dict.fromkeys(getattr(module, "_MODULES", ())) | module._PUBLIC
+    declared = {node.name for node in stub.body if isinstance(node, ast.FunctionDef)}
+    assert set(module.__all__) == {*typed, *declared} | ({"__version__"} if package == "micropolis" else set())

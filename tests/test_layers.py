@@ -15,8 +15,8 @@ constraints progress
 parameters
 _density
 density
-tracing
-tracing_functions
+tracing tracing_special
+tracing_makers tracing_functions
 tracing_linalg
 autodiff pointers densities data
 protocol

@@ -36,6 +36,12 @@ def rows(printed):
     return {line[0]: [float(cell) for cell in line[1:]] for line in lines}
 
 
+def mean_row(printed, begin):
+    """Numbers of the one line that begins so."""
+    (line,) = [line for line in printed.splitlines() if line.startswith(begin)]
+    return [float(cell) for cell in line.removeprefix(begin).split()]
+
+
 def test_demo_prints_a_table_and_writes_a_picture(folder, capsys):
     pytest.importorskip("casadi")
     image = pytest.importorskip("matplotlib.image")
@@ -54,6 +60,14 @@ def test_demo_prints_a_table_and_writes_a_picture(folder, capsys):
         assert (ess - 0.5) / (seconds + 0.0005) - 0.5 <= rate <= (ess + 0.5) / (seconds - 0.0005) + 0.5
         assert 5 <= dim <= 10
         assert divergent <= 8
+    for name, (_, largest, _, rate, _, _) in table.items():
+        posterior = data.posteriordb(name)
+        means = [mean_row(printed, f"  {name.split('-')[0]} {quantity} ") for quantity in posterior.names]
+        mean, reference, z, rates = np.transpose(means)
+        np.testing.assert_allclose(reference, posterior.reference.mean, rtol=6e-4)  # four digits are printed
+        # an ESS above 50 makes it five standard errors
+        assert np.all(np.abs(mean - reference) < 0.75 * np.std(posterior.reference.draws, axis=0))
+        assert np.max(z) == largest and np.min(rates) == rate
     for name, height in ((PICTURE, 800), (moons.PICTURE, 380)):
         picture = image.imread(folder / name)
         assert picture.shape[0] > height

@@ -53,6 +53,9 @@ class Counting(mp.Density):
         ("backend", ["c"], InputError, "backend: expected one of"),
         ("dtype", "float16", InputError, "dtype: expected 'float64' or 'float32', got 'float16'"),
         ("dtype", 8, InputError, "dtype: expected 'float64' or 'float32', got 8"),
+        ("dtype", "real", InputError, "dtype: expected 'float64' or 'float32', got 'real'"),
+        ("dtype", None, InputError, "dtype: expected 'float64' or 'float32', got None"),
+        ("dtype", np.int64, InputError, "dtype: expected 'float64' or 'float32', got <class 'numpy.int64'>"),
         ("progress", "yes", InputTypeError, "progress: expected True, False or None, got 'yes'"),
         ("seed", -1, InputError, "seed: expected None, a non-negative integer or a NumPy generator, got -1"),
         ("seed", 1.5, InputError, "seed: expected None, a non-negative integer"),
@@ -90,6 +93,13 @@ def test_numpy_integers(integer):
     trace = mp.sample(GAUSSIAN, mp.HMC(np.float32(0.5), integer(3)), **SHORT | counts)
     plain = mp.sample(GAUSSIAN, STEP, **SHORT | {"warmup": 3, "thin": 2})
     np.testing.assert_array_equal(trace.draws, plain.draws)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "f4", np.float32, np.dtype("float32")])
+def test_dtypes_as_numpy_takes_them(dtype, tmp_path):
+    store = tmp_path / "draws.npy"
+    assert mp.sample(GAUSSIAN, draws=2, warmup=0, chains=1, dtype=dtype, store=store).draws.dtype == np.float32
+    assert mp.sample(GAUSSIAN, draws=2, warmup=0, chains=1, dtype=float).draws.dtype == np.float64
 
 
 def test_seeds_of_each_kind():

@@ -20,6 +20,7 @@ from micropolis.errors import (
     TraceFileError,
     TraceWriteError,
 )
+from micropolis.parameters import CorrelationCholesky, ParameterSpace
 from micropolis.protocol import KERNELS, Kernel, options_as_dict
 from micropolis.trace import Trace
 
@@ -350,6 +351,14 @@ def test_summary_is_arviz_own(space):
         assert row["mcse_mean"] == arviz.mcse(x, method="mean")
         np.testing.assert_allclose(row["mean"], x.mean(), rtol=1e-12)
         assert row["5%"] == np.quantile(x, 0.05) and row["50%"] == np.median(x) and row["sd"] == np.std(x, ddof=1)
+
+
+def test_summary_is_silent_about_constant_elements(recwarn):
+    """A Cholesky factor of correlations has a 1 and a 0 in every draw: they have no R-hat, which is no warning."""
+    pytest.importorskip("arviz")
+    table = make(dim=1, parameters=ParameterSpace({"chol": CorrelationCholesky(2)})).summary()
+    assert np.isnan(table.loc["chol[0,0]", "r_hat"]) and table.loc["chol[1,0]", "r_hat"] < 1.1
+    assert not [warning for warning in recwarn if issubclass(warning.category, RuntimeWarning)]
 
 
 def test_arviz_data_has_names_and_conventions(space):

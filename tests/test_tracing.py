@@ -170,7 +170,30 @@ CASES = {
         np.sum(x) * len(x) * x.shape[0] * np.ndim(x) * np.size(x) / x.size + x.reshape(2, -1).shape[1]
     ),
     "average": lambda x: np.average(x, weights=WEIGHTS) + np.average(x),
+    "impossible states": lambda x: left_to_right(x),
+    "missing values": lambda x: missing(x),
 }
+
+
+def left_to_right(x):
+    """The forward algorithm of a hidden Markov chain that starts in its first state and never goes back."""
+    with np.errstate(divide="ignore"):
+        start = np.log(np.array([1.0, 0.0, 0.0]))
+        steps = np.log(np.array([[0.7, 0.3, 0.0], [0.0, 0.6, 0.4], [0.0, 0.0, 1.0]]))
+    forward = start - 0.5 * (WEIGHTS[0] - x[:3]) ** 2
+    one = list(forward)
+    for y in WEIGHTS[1:]:
+        emission = -0.5 * (y - x[:3]) ** 2
+        forward = np.logaddexp.reduce(forward[:, None] + steps, axis=0) + emission
+        one = [np.logaddexp(np.logaddexp(one[0] + a, one[1] + b), one[2] + c) for a, b, c in steps.T] + emission
+    return np.logaddexp.reduce(forward) + 2 * np.logaddexp(np.logaddexp(one[0], one[1]), one[2])
+
+
+def missing(x):
+    with np.errstate(invalid="ignore", divide="ignore"):
+        root, ratio = np.sqrt(x), x / np.maximum(x, 0.0)
+    known = np.where(np.isfinite(root), x**2, 3 * x) + np.where(np.isnan(root) | np.isinf(ratio), x, np.sin(x))
+    return np.sum(known + np.nan_to_num(root, nan=-3.0) + np.nan_to_num(ratio, neginf=-2.0))
 
 
 def rotated(x):
@@ -228,10 +251,13 @@ def test_value_and_gradient(name):
 
 
 def test_special_functions_far_out():
-    """log_ndtr and gammaln keep their digits in the tails, where the terms they are made of do not."""
+    """log_ndtr, erfc and gammaln keep their digits in the tails, where the terms they are made of do not."""
     x = np.concatenate([np.linspace(-35, 8, 200), [-2.83, -2.82]])
     traced = [Density.from_numpy(lambda p: special.log_ndtr(p[0]), 1)(point) for point in x[:, None][::20]]
     np.testing.assert_allclose(traced, special.log_ndtr(x[::20]), rtol=1e-12, atol=1e-15)
+    x = np.linspace(-5, 26, 63)
+    density = Density.from_numpy(lambda p: np.log(special.erfc(p[0])), 1)
+    np.testing.assert_allclose(density(x[:, None]), np.log(special.erfc(x)), rtol=1e-12, atol=1e-15)
     density = Density.from_numpy(lambda p: special.gammaln(np.exp(p[0])), 1)
     x = np.exp(np.linspace(-20, 20, 41))
     np.testing.assert_allclose(density(np.log(x)[:, None]), special.gammaln(x), rtol=1e-11, atol=2e-13)
@@ -253,6 +279,46 @@ def test_smooth_functions_are_smooth_where_their_branches_meet():
         assert np.all(np.isfinite(density.grad([[-2000.0], [2000.0]])))
 
 
+def test_columns_of_a_data_frame():
+    frame = pytest.importorskip("pandas").DataFrame({"a": WEIGHTS, "b": WEIGHTS**2})
+    density = Density.from_numpy(lambda x: -np.sum(((frame["b"] - (frame["a"] * x[0] + x[1])) / (1 + frame.a)) ** 2), 2)
+    residuals = (WEIGHTS**2 - 0.3 * WEIGHTS - 0.7) / (1 + WEIGHTS)
+    np.testing.assert_allclose(density([0.3, 0.7]), -np.sum(residuals**2), rtol=1e-13)
+    np.testing.assert_allclose(density.grad([0.3, 0.7])[1], 2 * np.sum(residuals / (1 + WEIGHTS)), rtol=1e-12)
+
+
+def test_points_without_a_cholesky_factor_are_outside_the_support():
+    """|4 x| > 1 is no correlation: NumPy raises there, at most of the points that the trace is compared at."""
+    density = Density.from_numpy(lambda x: np.linalg.cholesky(np.eye(2) + 4 * x[0] * np.eye(2)[::-1])[1, 1], 1)
+    np.testing.assert_allclose(density([0.15]), 0.8, rtol=1e-14)
+    assert np.isnan(density([0.3]))
+    with pytest.raises(DensityError, match="failed on NumPy numbers .*not positive definite"):
+        Density.from_numpy(lambda x: np.linalg.cholesky(-np.eye(2) - x[0] ** 2)[0, 0], 1)
+
+
+@pytest.mark.parametrize("n", [1, 3000])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda v: np.sum(np.maximum(v, -10.0)) + np.sum(np.minimum(1.0, v)),
+        lambda v: np.sum(np.clip(v, -10.0, None)),
+        lambda v: np.max(np.stack([v, 0 * v - 5.0]), axis=0).sum(),
+        lambda v: np.min(v),
+        lambda v: np.sum(special.log_ndtr(v)),
+        lambda v: np.sum(special.erfc(v) + special.expit(v)),
+        lambda v: np.logaddexp.reduce(v) + np.sum(np.logaddexp(v, 0.0)),
+        lambda v: np.sum(np.where(v > 0, v, -v)),
+    ],
+)
+def test_nan_is_not_passed_over(f, n):
+    """Outside its support a density is NaN, which is a rejection, not what np.maximum or a branch would make of it."""
+    density = Density.from_numpy(lambda x: f(np.log(x[0] * np.ones(n))), 1)
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(f(np.log(-2.0 * np.ones(n))))
+    assert np.isnan(density([-2.0])) and np.isfinite(density([2.0]))
+    np.testing.assert_allclose(density.grad([2.0]), (density([2.0 + 1e-6]) - density([2.0 - 1e-6])) / 2e-6, rtol=1e-6)
+
+
 def test_a_matrix_too_large_for_scalar_expressions():
     with pytest.raises(DensityError, match="200 rows is too large"):
         Density.from_numpy(lambda x: np.linalg.slogdet(np.eye(200) * np.exp(x[0]))[1], 1)
@@ -271,7 +337,7 @@ def test_a_matrix_too_large_for_scalar_expressions():
         (lambda x: np.sum(np.round(x)), "rounding"),
         (lambda x: np.sum(x.astype(int)), "astype"),
         (lambda x: np.sum(np.take(WEIGHTS, x)) if isinstance(x, Traced) else 0.0, "first argument alone"),
-        (lambda x: np.sum(np.asarray(x, dtype=float)), "dtype float64"),
+        (lambda x: np.var([x[0], x[1]]), "dtype float64"),
         (lambda x: written(x), "float was asked"),
         (lambda x: added(x), "writes into a NumPy array"),
     ],
@@ -283,14 +349,17 @@ def test_what_cannot_be_traced_names_the_line(f, reason):
     assert "from_callable" in str(raised.value)
 
 
+zeros = np.zeros  # as "from numpy import zeros" has it, which no trace replaces
+
+
 def written(x):
-    out = np.zeros(6)
+    out = zeros(6)
     for i in range(6):
         out[i] = 2 * x[i]
     return np.sum(out)
 
 
 def added(x):
-    out = np.zeros(6)
+    out = zeros(6)
     out += x
     return np.sum(out)
