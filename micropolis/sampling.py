@@ -382,7 +382,7 @@ class _Run:
             ragged=ragged if any(n > common for n in counts) else [],
             warmup_done=min(record["warmup_done"] for record in records),
             seconds=(elapsed,),
-            settings=dict(self.plan),
+            settings={**self.plan, "likelihood": getattr(self.density, "_likelihood", None)},
             adaptation=[record["adaptation"] for record in records],
         )
 
