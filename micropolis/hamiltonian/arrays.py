@@ -33,6 +33,7 @@ def _integrate(
         shape = np.broadcast_shapes(positions.shape, momenta.shape)[:-1]
     except ValueError:
         raise InputError(f"q, p: shapes do not broadcast: {positions.shape} and {momenta.shape}") from None
+    metric.check(dim)
     density.prepare(*metric.derivatives)
     q_out, p_out = np.empty((*shape, dim)), np.empty((*shape, dim))
     q_out[...], p_out[...] = positions, momenta
