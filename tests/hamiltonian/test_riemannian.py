@@ -237,6 +237,30 @@ def test_steps_that_do_not_return_are_counted():
 # -- options ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("integrator", "tolerance"), [("implicit", 1e-6), ("midpoint", 1e-5), ("explicit", 1e-5)])
+def test_values_alone_are_enough(integrator, tolerance):
+    """Gradients by differences, third derivatives by differences of those: the trajectories of exact derivatives."""
+
+    def quartic(x):
+        return -np.sum(x**4) / 4 - 0.5 * x @ x
+
+    kernel = mp.RMHMC(0.2, 4, metric=mp.SoftAbs(1.0), integrator=integrator, fixed_point_tol=tolerance)
+    plan = {"draws": 5, "warmup": 0, "chains": 1, "init": np.array([0.3, 0.2]), "seed": 1}
+    trace = run(mp.Density.from_callable(quartic, 2), kernel, **plan)
+    exact = run(mp.Density.from_numpy(quartic, dim=2), kernel, **plan)
+    assert not trace.stats["not_converged"].any()
+    np.testing.assert_allclose(trace.draws, exact.draws, atol=100 * tolerance)
+
+
+def test_steps_that_are_not_solved_are_said():
+    kernel = mp.RMHMC(0.15, 5, fixed_point_max_iter=2)
+    plan = {"draws": 20, "warmup": 0, "chains": 1, "init": np.full(11, 0.5), "seed": 1, "progress": False}
+    with pytest.warns(mp.errors.SamplingWarning) as said:
+        trace = mp.sample(FUNNEL, kernel, **plan)
+    told = [str(one.message) for one in said if "not solved" in str(one.message)]
+    assert len(told) == 1 and told[0].startswith(f"{trace.stats['not_converged'].sum()} of 20 draws")
+
+
 def test_step_size_is_adapted():
     kernel = mp.RMHMC(0.02, 5, target_accept=0.9, metric=mp.SoftAbs(1.0))
     trace = run(mp.densities.Banana(3, 0.3, 1.5), kernel, draws=500, warmup=400, chains=2, seed=17)
