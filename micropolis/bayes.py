@@ -167,7 +167,7 @@ def predict_model(
     threads = workers.available() if threads is None else checks.integer("threads", threads, least=1)
     predictions = np.empty((len(draws), len(inputs), network.n_outputs), dtype=net.dtype)
     log_probability = None if y is None else np.empty(len(draws))
-    row_loss = losses.as_loss(loss, tau_out, network.n_outputs) if y is not None else None
+    row_loss = losses.as_loss(loss, tau_out, network.n_outputs, gradient=False) if y is not None else None
 
     stopped = threading.Event()  # by Ctrl-C or an error: nobody waits for the other threads then
     answers: Any = data.labels if data.targets is None else data.targets
