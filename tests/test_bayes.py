@@ -103,6 +103,19 @@ def test_a_trace_tells_the_likelihood_of_its_predictions(loss, tmp_path):
         np.testing.assert_allclose(logp, expected)
 
 
+def test_warnings_are_about_the_line_that_asked_for_a_run():
+    net, kernel = Sequential(Linear(2, 2), seed=0), mp.HMC(1e3, 3)
+    density, plan = Posterior(net, X, LABELS), {"kernel": kernel, "draws": 5, "warmup": 0, "chains": 1, "seed": 1}
+    for call in (
+        lambda: mp.sample_model(net, X, LABELS, **plan, **QUIET),
+        lambda: mp.sample(density, init=net.parameters, **plan, **QUIET),
+        lambda: mp.resume(run(density, init=net.parameters, **plan), draws=5, density=density, **QUIET),
+    ):
+        with pytest.warns(mp.errors.SamplingWarning, match="diverged") as said:
+            call()
+        assert {one.filename for one in said} == {__file__}
+
+
 @pytest.mark.filterwarnings("ignore::micropolis.errors.SamplingWarning")
 def test_a_trace_of_a_function_asks_for_it():
     pytest.importorskip("numba")
