@@ -103,6 +103,7 @@ def test_a_trace_tells_the_likelihood_of_its_predictions(loss, tmp_path):
         np.testing.assert_allclose(logp, expected)
 
 
+@pytest.mark.filterwarnings("ignore::micropolis.errors.SamplingWarning")
 def test_warnings_are_about_the_line_that_asked_for_a_run():
     net, kernel = Sequential(Linear(2, 2), seed=0), mp.HMC(1e3, 3)
     density, plan = Posterior(net, X, LABELS), {"kernel": kernel, "draws": 5, "warmup": 0, "chains": 1, "seed": 1}
