@@ -68,7 +68,7 @@ _PUBLIC = {
     "Hessian": "hamiltonian.metrics",
     "HessianDiag": "hamiltonian.metrics",
     "GradientSquare": "hamiltonian.metrics",
-    "UserMetric": "hamiltonian.metrics",
+    "UserMetric": "hamiltonian.user_metric",
 }
 _MODULES = ("densities", "errors", "estimators", "kernels", "neural", "parameters", "data", "plots")
 

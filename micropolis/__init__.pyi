@@ -16,11 +16,11 @@ from .hamiltonian.metrics import GradientSquare as GradientSquare
 from .hamiltonian.metrics import Hessian as Hessian
 from .hamiltonian.metrics import HessianDiag as HessianDiag
 from .hamiltonian.metrics import SoftAbs as SoftAbs
-from .hamiltonian.metrics import UserMetric as UserMetric
 from .hamiltonian.nuts import NUTS as NUTS
 from .hamiltonian.riemannian import RMHMC as RMHMC
 from .hamiltonian.riemannian_nuts import RMNUTS as RMNUTS
 from .hamiltonian.splitting import SplitHMC as SplitHMC
+from .hamiltonian.user_metric import UserMetric as UserMetric
 from .metropolis.langevin import MALA as MALA
 from .metropolis.minibatch import MMH as MMH
 from .metropolis.optimizer import MH as MH

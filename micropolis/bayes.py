@@ -114,8 +114,8 @@ def predict_model(
     x: ArrayLike,
     y: ArrayLike | None = None,
     *,
-    loss: Loss = "multiclass",
-    tau_out: float = 1.0,
+    loss: Loss | None = None,
+    tau_out: float | None = None,
     threads: int | None = None,
 ) -> tuple[Array, NDArray[np.float64] | None]:
     """Outputs of the network for every draw of its weights.
@@ -129,8 +129,9 @@ def predict_model(
     x : array_like (N, *input_shape)
     y : array_like, optional
         Targets, for log probabilities.
-    loss, tau_out
-        Of the model, as in `sample_model`; only for log probabilities.
+    loss, tau_out : optional
+        Of the model, as in `sample_model`; only for log probabilities. Default those that a trace was sampled with
+        (but a function must be passed again), and for draws that do not tell "multiclass" and 1.
     threads : int, optional
         Draws evaluated at once; default one per available core.
 
@@ -144,7 +145,7 @@ def predict_model(
     Raises
     ------
     InputError
-        Rows or draws that do not fit, or are not finite in the network's dtype.
+        Rows or draws that do not fit, or are not finite in the network's dtype; no loss where the trace had a function.
 
     Examples
     --------
@@ -161,11 +162,12 @@ def predict_model(
         raise InputError(f"trace: expected draws of {net.n_parameters} parameters, got shape {draws.shape}")
     draws = draws.reshape(-1, net.n_parameters)
     inputs = net._inputs(x, "x")
+    loss, tau_out = _likelihood(trace, loss, tau_out, asked=y is not None)
     network, data = net.bind(), net.data(inputs, y, loss)
     threads = workers.available() if threads is None else checks.integer("threads", threads, least=1)
     predictions = np.empty((len(draws), len(inputs), network.n_outputs), dtype=net.dtype)
     log_probability = None if y is None else np.empty(len(draws))
-    row_loss = losses.as_loss(loss, tau_out, network.n_outputs) if y is not None else None
+    row_loss = losses.as_loss(loss, tau_out, network.n_outputs, gradient=False) if y is not None else None
 
     stopped = threading.Event()  # by Ctrl-C or an error: nobody waits for the other threads then
     answers: Any = data.labels if data.targets is None else data.targets
@@ -203,3 +205,12 @@ def predict_model(
                 stopped.set()
                 raise
     return predictions, log_probability
+
+
+def _likelihood(trace: Trace | ArrayLike, loss: Loss | None, tau_out: float | None, asked: bool) -> tuple[Loss, float]:
+    """`loss` and `tau_out`, where they are not given those of the trace."""
+    told = (trace.settings.get("likelihood") if isinstance(trace, Trace) else None) or {"loss": "multiclass"}
+    if loss is None and told["loss"] is None and asked:
+        raise InputError("loss: expected the function that the trace was sampled with, got None")
+    loss = (told["loss"] or "multiclass") if loss is None else loss
+    return loss, told.get("tau_out", 1.0) if tau_out is None else tau_out

@@ -212,7 +212,8 @@ class Density:
         dim : int
         grad : callable, optional
             ``grad(x) -> (dim,)``. Without it, and where f returns a number alone, the gradient is taken by central
-            differences (2 dim more calls, relative error about 1e-10; 1e-4 where f returns float32).
+            differences (2 dim more calls, relative error about 1e-10; 1e-4 where f returns float32; for `RMHMC` see
+            docs/riemannian.md).
 
         Returns
         -------

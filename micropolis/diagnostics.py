@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ._diagnostics import batch_moments
 from .protocol import Kernel
 
+UNSOLVED_LIMIT = 0.01  # steps with several solutions begin to bias the draws
 R_HAT_LIMIT = 1.01  # Vehtari et al. 2021, Rank-normalization, folding, and localization
 ESS_PER_CHAIN = 100  # the same
 BFMI_LIMIT = 0.3  # Betancourt 2016, Diagnosing suboptimal cotangent disintegrations
@@ -93,6 +94,12 @@ def warnings(draws: NDArray[Any], stats: NDArray[Any], kernels: Sequence[Kernel]
         found.append(
             f"{divergent} of {total} draws ({_percent(divergent, total)}) diverged, so the estimates may be biased: "
             f"{remedy} reparametrise the model."
+        )
+    unsolved = int(np.count_nonzero(stats["not_converged"])) if "not_converged" in fields else 0
+    if unsolved > UNSOLVED_LIMIT * total:
+        found.append(
+            f"{unsolved} of {total} draws ({_percent(unsolved, total)}) met a step whose equations were not solved: "
+            "take smaller steps, a smoother metric, or a larger fixed_point_tol where gradients are inexact."
         )
     if n >= 4:
         stuck = [str(chain) for chain in range(chains) if not stats["accepted"][chain].any()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 
@@ -47,3 +48,11 @@ class MissingExtraError(MicropolisError, ImportError):
 
 class SamplingWarning(UserWarning):
     """A run finished, but its draws should not be trusted as they are; the message says why and what to do."""
+
+
+def outside() -> int:
+    """The `stacklevel` at which a warning is about the line outside the package that led here."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
+        frame, level = frame.f_back, level + 1
+    return level

@@ -17,7 +17,7 @@ from . import checks, starts, storage, workers
 from . import progress as progress_bar
 from .chains import TICK, ChainJob
 from .density import Density
-from .errors import InputError, InputTypeError, SamplingWarning, TraceWriteError
+from .errors import InputError, InputTypeError, SamplingWarning, TraceWriteError, outside
 from .protocol import Kernel
 from .trace import Trace
 
@@ -287,7 +287,7 @@ class _Run:
             self._save(trace)
             if failed is None and not interrupted and self.plan["draws"] > 1:
                 for sentence in trace.diagnose():
-                    warnings.warn(sentence, SamplingWarning, stacklevel=3)
+                    warnings.warn(sentence, SamplingWarning, stacklevel=outside())
         except KeyboardInterrupt:
             pass  # what was drawn is there to return
         if failed is not None:
@@ -349,7 +349,8 @@ class _Run:
                     self.saves = [pool.submit(trace.save, self.checkpoint)]
                     self.saves[0].result()
             except TraceWriteError as error:
-                warnings.warn(f"checkpoint: {error}; the run goes on without", SamplingWarning, stacklevel=4)
+                message = f"checkpoint: {error}; the run goes on without"
+                warnings.warn(message, SamplingWarning, stacklevel=outside())
 
     def trace(self, records: list[dict[str, Any]]) -> Trace:
         """What is complete: chains cut to a common length, the rest in `ragged`."""
@@ -382,7 +383,7 @@ class _Run:
             ragged=ragged if any(n > common for n in counts) else [],
             warmup_done=min(record["warmup_done"] for record in records),
             seconds=(elapsed,),
-            settings=dict(self.plan),
+            settings={**self.plan, "likelihood": getattr(self.density, "_likelihood", None)},
             adaptation=[record["adaptation"] for record in records],
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import itertools
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -159,19 +160,20 @@ class Trace:
     def _constrained(self, draws: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Parameters (chains, draws, *shape) by name; without a ParameterSpace the coordinates, as views.
 
-        Coordinates named a[0], a[1], ... without a gap are one vector a.
+        Coordinates named a[0], a[1], ... or w[0,0], w[0,1], ... in order and without a gap are one array.
         """
         if self.parameters is not None:
             return dict(self.parameters.constrain_draws(draws))
-        stems: dict[str, list[tuple[int, int]]] = {}  # (position, index), index -1 for a name without one
+        stems: dict[str, list[tuple[int, tuple[int, ...]]]] = {}  # (position, index), () for a name without one
         for position, name in enumerate(self.names):
-            match = re.fullmatch(r"(.+)\[(\d+)\]", name)
-            stems.setdefault(match[1] if match else name, []).append((position, int(match[2]) if match else -1))
+            match = re.fullmatch(r"(.+)\[(\d+(?:,\d+)*)\]", name)
+            index = tuple(int(i) for i in match[2].split(",")) if match else ()
+            stems.setdefault(match[1] if match else name, []).append((position, index))
         variables: dict[str, NDArray[Any]] = {}
         for stem, members in stems.items():
-            first = members[0][0]
-            if members == [(first + i, i) for i in range(len(members))]:
-                variables[stem] = draws[:, :, first : first + len(members)]
+            first, shape, n = members[0][0], tuple(i + 1 for i in members[-1][1]), len(members)
+            if math.prod(shape) == n and members == list(zip(itertools.count(first), np.ndindex(shape), strict=False)):
+                variables[stem] = draws[:, :, first : first + n].reshape(*draws.shape[:2], *shape)
             else:
                 variables.update({self.names[position]: draws[:, :, position] for position, _ in members})
         return variables

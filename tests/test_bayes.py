@@ -88,6 +88,53 @@ def test_log_probabilities_of_every_loss():
     assert mp.predict_model(net, draws, X)[1] is None
 
 
+@pytest.mark.filterwarnings("ignore::micropolis.errors.SamplingWarning")
+@pytest.mark.parametrize("loss", ["multiclass", "binary", "regression", "poisson"])
+def test_a_trace_tells_the_likelihood_of_its_predictions(loss, tmp_path):
+    """The interface's predict_model(net, trace, x, y) names no loss: it is that of sample_model, not "multiclass"."""
+    net = Sequential(Linear(2, 2), seed=0)
+    y = LABELS if loss == "multiclass" else np.column_stack([LABELS, 1 - LABELS])
+    trace = mp.sample_model(net, X, y, draws=5, warmup=20, chains=2, seed=1, loss=loss, tau_out=3.0, **QUIET)
+    trace.save(tmp_path / "trace.npz")
+    resumed = mp.resume(trace, draws=5, density=Posterior(net, X, y, loss, 1.0, 3.0), **QUIET)
+    for told in (trace, mp.Trace.load(tmp_path / "trace.npz"), resumed):
+        outputs, logp = mp.predict_model(net, told, X, y)
+        expected = [-losses.reference(loss, one, y, 3.0)[0].sum() for one in outputs]
+        np.testing.assert_allclose(logp, expected)
+
+
+@pytest.mark.filterwarnings("ignore::micropolis.errors.SamplingWarning")
+def test_warnings_are_about_the_line_that_asked_for_a_run():
+    net, kernel = Sequential(Linear(2, 2), seed=0), mp.HMC(1e3, 3)
+    density, plan = Posterior(net, X, LABELS), {"kernel": kernel, "draws": 5, "warmup": 0, "chains": 1, "seed": 1}
+    for call in (
+        lambda: mp.sample_model(net, X, LABELS, **plan, **QUIET),
+        lambda: mp.sample(density, init=net.parameters, **plan, **QUIET),
+        lambda: mp.resume(run(density, init=net.parameters, **plan), draws=5, density=density, **QUIET),
+    ):
+        with pytest.warns(mp.errors.SamplingWarning, match="diverged") as said:
+            call()
+        assert {one.filename for one in said} == {__file__}
+
+
+@pytest.mark.filterwarnings("ignore::micropolis.errors.SamplingWarning")
+def test_a_trace_of_a_function_asks_for_it():
+    pytest.importorskip("numba")
+    net = Sequential(Linear(2, 1), seed=0)
+
+    def gaussian(output, target, gradient):
+        gradient[0] = output[0] - target[0]
+        return 0.5 * gradient[0] ** 2
+
+    trace = mp.sample_model(net, X, Y, draws=5, warmup=5, chains=1, seed=1, loss=gaussian, **QUIET)
+    assert mp.predict_model(net, trace, X)[1] is None
+    with pytest.raises(InputError, match="loss: expected the function"):
+        mp.predict_model(net, trace, X, LABELS * 0)
+    logp = mp.predict_model(net, trace, X, Y, loss=gaussian)[1]
+    normaliser = 10 * np.log(2 * np.pi)
+    np.testing.assert_allclose(logp - normaliser, mp.predict_model(net, trace, X, Y, loss="regression", tau_out=1.0)[1])
+
+
 def test_a_rejected_first_draw_stays_at_the_start():
     """A peer threw the chain back to zero; steps this long are never accepted."""
     net = Sequential(Linear(2, 2), seed=5)

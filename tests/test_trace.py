@@ -288,6 +288,14 @@ def test_coordinates_by_name():
     assert np.shares_memory(trace["a"], trace.draws)
     assert "b" in trace and "a[2]" not in trace and "b[0]" not in trace and 0 not in trace
     np.testing.assert_array_equal(make()["x"], make().draws)
+    # a tensor of a network
+    trace = make(names=("w[0,0]", "w[0,1]", "w[1,0]", "w[1,1]"))
+    assert trace.keys() == ("w",) and trace["w"].shape == (*trace.draws.shape[:2], 2, 2)
+    np.testing.assert_array_equal(trace["w"][:, :, 1, 0], trace.draws[:, :, 2])
+    np.testing.assert_array_equal(trace["w[0,1]"], trace.draws[:, :, 1])
+    assert np.shares_memory(trace["w"], trace.draws)
+    for odd in (("w[0,0]", "w[1,0]", "w[0,1]", "w[1,1]"), ("w[0]", "w[1,0]", "w[2]", "w[999999999]")):
+        assert make(names=odd).keys() == odd
 
 
 def test_parameters_by_name(space):

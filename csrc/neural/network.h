@@ -67,7 +67,7 @@ typedef struct mp_data {
  *   binary       sum_k [log(1 + exp(f_k)) - y_k f_k]                           (>= 0)
  *   regression   scale/2 sum_k (f_k - y_k)^2 - n_outputs/2 log(scale / (2 pi))  (scale: the noise's precision tau_out)
  *   Poisson      sum_k [exp(f_k) - y_k f_k + log y_k!]
- *   user         row(n_outputs, f, y, gradient by f or NULL, context), all double */
+ *   user         row(n_outputs, f, y, gradient by f, context), all double */
 typedef enum { MP_MULTICLASS, MP_BINARY, MP_REGRESSION, MP_POISSON, MP_USER_LOSS } mp_loss_kind;
 typedef double (*mp_row_loss_fn)(size_t n_outputs, const double *output, const double *target, double *gradient,
                                  void *context);

@@ -26,6 +26,7 @@ def _integrate(
     dim, metric = density.dim, SoftAbs() if metric is None else metric
     positions, momenta, shape, eps, steps = checks.trajectory(dim, q, p, step_size, n_steps)
     check_integrator(abs(eps), metric, integrator, tolerance, max_iterations, None, binding)
+    metric.check(dim)
     density.prepare(*metric.derivatives)
     q_out, p_out = np.empty((*shape, dim)), np.empty((*shape, dim))
     q_out[...], p_out[...] = positions, momenta

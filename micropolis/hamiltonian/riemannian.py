@@ -38,8 +38,9 @@ from ..protocol import (
 )
 from .geometry import GRADIENT, ITERATIONS, JITTER, N_GRAD, N_METRIC, VALUE, Q, make_geometry
 from .length import make_length
-from .metrics import SOFTABS, USER_METRIC, Metric, SoftAbs, from_tree
+from .metrics import SOFTABS, USER_METRIC, Metric, SoftAbs
 from .riemannian_integrators import make_integrators
+from .user_metric import from_tree
 from .work import MOMENTUM, POSITION, V_END, work_rows
 
 INTEGRATORS = ("implicit", "midpoint", "explicit", "explicit_uncorrected")
@@ -296,6 +297,7 @@ class RMHMC(Kernel):
         return work_rows(dim)
 
     def prepare(self, density: Density) -> None:
+        self.metric.check(density.dim)
         density.prepare(*self.metric.derivatives)
 
     def check_backend(self, backend: str) -> None:

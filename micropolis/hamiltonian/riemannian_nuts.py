@@ -33,10 +33,11 @@ from ..protocol import (
     register,
 )
 from .geometry import GRADIENT, ITERATIONS, JITTER, N_GRAD, N_METRIC, VALUE, Q, make_geometry
-from .metrics import USER_METRIC, Metric, SoftAbs, from_tree
+from .metrics import USER_METRIC, Metric, SoftAbs
 from .multinomial import make_multinomial
 from .riemannian import RMHMC, check_integrator, fill_integrator
 from .riemannian_integrators import make_integrators
+from .user_metric import from_tree
 from .work import MOMENTUM, POSITION, V_END, V, work_rows
 
 # Vectors of a subtree in the order of integration; those of its first point, its last one, and the sum of momenta.
@@ -288,6 +289,7 @@ class RMNUTS(Kernel):
         return work_rows(dim) + WAITING + (self.max_depth + 1) * N_SUBTREE
 
     def prepare(self, density: Density) -> None:
+        self.metric.check(density.dim)
         density.prepare(*self.metric.derivatives)
 
     def check_backend(self, backend: str) -> None:

@@ -39,7 +39,7 @@ class MH(WeightWalk):
         Temperature, >= 0; 0 accepts what lowers the loss and nothing else, whatever the prior.
     seed : None, int, SeedSequence or Generator
     loss : "multiclass", "binary", "regression", "poisson" or callable
-        Negative log likelihood of a row, see `micropolis.neural.losses.as_loss`.
+        Negative log likelihood of a row, see `micropolis.neural.losses.as_loss`; no gradient need be written.
     tau : float, optional
         Precision of the prior Normal(0, 1 / tau) of every weight; None for none.
     tau_out : float

@@ -133,7 +133,8 @@ class WeightWalk(ABC):
             if data.n == 0:
                 raise InputError("X: expected at least one row")
             network = self.net.bind()
-            loop = self._make_loop(network, as_loss(self.loss, self.tau_out, network.n_outputs), data)
+            loss = as_loss(self.loss, self.tau_out, network.n_outputs, gradient=False)
+            loop = self._make_loop(network, loss, data)
         loop.place(self.net.parameters)
         self._started(loop, same)
         self._loop, self._X, self._y, self._shapes = loop, X, y, shapes

@@ -19,7 +19,7 @@ Loss = str | Callable[..., float]
 NAMES = ("multiclass", "binary", "regression", "poisson")
 
 
-def as_loss(loss: Any, scale: float = 1.0, n_outputs: int | None = None) -> CLoss:
+def as_loss(loss: Any, scale: float = 1.0, n_outputs: int | None = None, gradient: bool = True) -> CLoss:
     """The compiled loss.
 
     Parameters
@@ -32,6 +32,8 @@ def as_loss(loss: Any, scale: float = 1.0, n_outputs: int | None = None) -> CLos
         Precision of the noise, for "regression"; positive.
     n_outputs : int, optional
         Outputs of the network: a function is tried on one row of that width first.
+    gradient : bool, default True
+        Whether a function must then write its gradient.
 
     Returns
     -------
@@ -58,7 +60,7 @@ def as_loss(loss: Any, scale: float = 1.0, n_outputs: int | None = None) -> CLos
     from .user_loss import compile_loss, probe
 
     if n_outputs is not None:
-        probe(loss, n_outputs)
+        probe(loss, n_outputs, gradient)
     entry = compile_loss(loss)
     return CLoss("user", scale, row=entry.address, keep_alive=entry)
 

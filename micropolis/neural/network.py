@@ -285,7 +285,7 @@ class Sequential:
         """
         data = self._answered(X, y, loss)
         network = self.bind()
-        return network.losses(as_loss(loss, scale, network.n_outputs), self._parameters, data)
+        return network.losses(as_loss(loss, scale, network.n_outputs, gradient=False), self._parameters, data)
 
     def value_and_grad(
         self, X: ArrayLike, y: ArrayLike, loss: Loss = "multiclass", scale: float = 1.0

@@ -108,6 +108,12 @@ class Posterior(Density):
     # (shape, rate) of a noise precision that is integrated out, and what of the losses is not residuals; shape 0: none
     _noise: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
+    @property
+    def _likelihood(self) -> dict[str, Any] | None:
+        """What a trace keeps for `predict_model`: no function, and no noise that is integrated out."""
+        named = isinstance(self.loss, str)
+        return None if self._noise[0] else {"loss": self.loss if named else None, "tau_out": self.tau_out}
+
     def _compiled(self) -> Any:
         """What all chains share: network, loss, data, and the arrays of the struct."""
         if self._shared is None:

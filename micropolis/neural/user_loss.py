@@ -18,17 +18,18 @@ from ..jit_density import _Captured, _captured, _short
 EXPECTED = "a function of (output, target, gradient)"
 
 
-def probe(loss: Callable[..., Any], n_outputs: int) -> None:
+def probe(loss: Callable[..., Any], n_outputs: int, needs_gradient: bool) -> None:
     """Try the plain Python function on one row of zeros: shapes that do not fit raise here, where indices are checked.
 
     Raises
     ------
     InputError
-        The function raises, returns no number, or leaves part of the gradient unset.
+        The function raises, returns no number, or leaves part of the gradient unset that is needed.
     """
     plain = getattr(loss, "py_func", loss)
     _check_arguments(plain)
-    output, target, gradient = np.zeros(n_outputs), np.zeros(n_outputs), np.full(n_outputs, np.nan)
+    output, target = np.zeros(n_outputs), np.zeros(n_outputs)
+    gradient = np.full(n_outputs, np.nan if needs_gradient else 0.0)
     row = f"on one row of {n_outputs} outputs"
     try:
         with np.errstate(all="ignore"):
@@ -39,7 +40,7 @@ def probe(loss: Callable[..., Any], n_outputs: int) -> None:
         got = f"an array of shape {np.shape(value)}" if np.shape(value) else repr(value)
         raise InputError(f"loss: {row} expected it to return a float, got {got}")
     unset = np.flatnonzero(np.isnan(gradient))
-    if unset.size and math.isfinite(value):
+    if needs_gradient and unset.size and math.isfinite(value):
         raise InputError(f"loss: {row} gradient[{unset[0]}] is not assigned, or NaN, at output = target = 0")
 
 

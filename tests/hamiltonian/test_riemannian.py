@@ -7,8 +7,8 @@ from laws.statistics import assert_standard_normal_chains, assert_standard_norma
 from scipy import stats
 
 import micropolis as mp
-from micropolis import protocol
-from micropolis.hamiltonian import metrics
+from micropolis import kernels, protocol
+from micropolis.hamiltonian import user_metric
 
 FUNNEL = mp.densities.Funnel(11)
 
@@ -126,13 +126,51 @@ def test_a_metric_of_the_users_is_filled_into_zeros(make):
     assert not trace.stats["divergent"].any() and trace.stats["accept_prob"].mean() > 0.9
 
 
+def lower_triangle(q, g):
+    for i in range(2):
+        for j in range(i + 1):
+            g[i, j] = 2.0 if i == j else 0.5
+
+
+def beyond(q, g):
+    g[5, 5] = 1.0
+
+
+def beyond_from_one_on(q, g):
+    g[0, 0] = g[1, 1] = 1.0
+    g[0, 0 if q[0] < 1.0 else 1_000_000_000] = 1.0
+
+
+@pytest.mark.parametrize("make", [mp.RMHMC, mp.RMNUTS])
+def test_a_metric_of_the_users_is_tried_before_a_run(make):
+    """Half a matrix was a metric with the wrong force, and an index out of range was written to."""
+    pytest.importorskip("numba")
+    density, plan = mp.densities.Gaussian([0.0, 0.0]), {"draws": 50, "warmup": 0, "chains": 1, "seed": 1}
+    for metric, message in (
+        (lower_triangle, r"symmetric, got G\[0,1\] = 0 and G\[1,0\] = 0.5"),
+        (beyond, "IndexError"),
+    ):
+        kernel = make(0.3, 4, metric=mp.UserMetric(metric, contraction_of_the_diagonal))
+        with pytest.raises(mp.errors.InputError, match=f"metric: .*{message}"):
+            run(density, kernel, init=np.zeros(2), **plan)
+        with pytest.raises(mp.errors.InputError, match=f"metric: .*{message}"):
+            kernels.implicit_leapfrog(density, np.zeros(2), np.ones(2), 0.1, 1, metric=kernel.metric)
+    # where it depends on the point
+    kernel = make(0.3, 4, metric=mp.UserMetric(beyond_from_one_on, contraction_of_the_diagonal))
+    trace = run(density, kernel, init=np.zeros(2), **plan)
+    assert np.all(trace.draws[..., 0] < 1.0) and trace.stats["divergent"].any() and trace.stats["accepted"].any()
+    for functions, name in (((lambda q: q, contraction_of_the_diagonal), "metric"), ((beyond, lambda q: q), "contrac")):
+        with pytest.raises(mp.errors.InputTypeError, match=f"{name}.*: expected a function of"):
+            mp.UserMetric(*functions)
+
+
 def test_a_kernel_keeps_the_functions_of_its_metric():
     """However many others are compiled while a chain runs, and whatever the cache of them lets go."""
     pytest.importorskip("numba")
     kernel = mp.RMHMC(0.5, 3, metric=mp.UserMetric(metric_of_the_user, contraction_of_the_user))
     options = np.zeros(1, kernel.OPTIONS)
     alive = kernel.fill_options(options[0], 1)
-    metrics._compile.cache_clear()
+    user_metric._compile.cache_clear()
     assert {function.address for function in alive} == {int(options[name][0]) for name in USER_FUNCTIONS}
 
 
@@ -197,6 +235,30 @@ def test_steps_that_do_not_return_are_counted():
 
 
 # -- options ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("integrator", "tolerance"), [("implicit", 1e-6), ("midpoint", 1e-5), ("explicit", 1e-5)])
+def test_values_alone_are_enough(integrator, tolerance):
+    """Gradients by differences, third derivatives by differences of those: the trajectories of exact derivatives."""
+
+    def quartic(x):
+        return -np.sum(x**4) / 4 - 0.5 * x @ x
+
+    kernel = mp.RMHMC(0.2, 4, metric=mp.SoftAbs(1.0), integrator=integrator, fixed_point_tol=tolerance)
+    plan = {"draws": 5, "warmup": 0, "chains": 1, "init": np.array([0.3, 0.2]), "seed": 1}
+    trace = run(mp.Density.from_callable(quartic, 2), kernel, **plan)
+    exact = run(mp.Density.from_numpy(quartic, dim=2), kernel, **plan)
+    assert not trace.stats["not_converged"].any()
+    np.testing.assert_allclose(trace.draws, exact.draws, atol=100 * tolerance)
+
+
+def test_steps_that_are_not_solved_are_said():
+    kernel = mp.RMHMC(0.15, 5, fixed_point_max_iter=2)
+    plan = {"draws": 20, "warmup": 0, "chains": 1, "init": np.full(11, 0.5), "seed": 1, "progress": False}
+    with pytest.warns(mp.errors.SamplingWarning) as said:
+        trace = mp.sample(FUNNEL, kernel, **plan)
+    told = [str(one.message) for one in said if "not solved" in str(one.message)]
+    assert len(told) == 1 and told[0].startswith(f"{trace.stats['not_converged'].sum()} of 20 draws")
 
 
 def test_step_size_is_adapted():

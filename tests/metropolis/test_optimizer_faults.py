@@ -122,6 +122,18 @@ def test_user_loss():
         mp.MH(net, lr=0.3, T=0.02, loss=two).step(inputs, y)
 
 
+def test_a_user_loss_needs_no_gradient():
+    pytest.importorskip("numba")
+    rng, net = np.random.default_rng(1), Sequential(Linear(1, 1), seed=0)
+    inputs, y = rng.standard_normal((50, 1)), rng.standard_normal(50)
+    plan = {"lr": 0.3, "T": 0.02, "seed": 1, "loss": lambda output, target, _: abs(output[0] - target[0])}
+    mp.MMH(net, **plan).run(inputs, y, steps=100, batch_size=20)
+    last = mp.MH(net, **plan).run(inputs, y, steps=100).sample_nll[-1]
+    assert last == pytest.approx(np.abs(net(inputs)[:, 0] - y).mean(), rel=1e-12)
+    with pytest.raises(InputError, match=r"gradient\[0\] is not assigned"):
+        net.value_and_grad(inputs, y, loss=plan["loss"])
+
+
 def test_assigned_options_count():
     """As one does with other libraries' optimisers; a value that is stored and not used would be a silent fault."""
     plain, changed = (mp.MH(network(), **PLAN) for _ in range(2))
