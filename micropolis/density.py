@@ -212,8 +212,7 @@ class Density:
         dim : int
         grad : callable, optional
             ``grad(x) -> (dim,)``. Without it, and where f returns a number alone, the gradient is taken by central
-            differences (2 dim more calls, relative error about 1e-10; 1e-4 where f returns float32; for `RMHMC` see
-            docs/riemannian.md).
+            differences (2 dim more calls, error about 1e-10, of float32 1e-4; for `RMHMC` see docs/riemannian.md).
 
         Returns
         -------
@@ -374,8 +373,7 @@ class CallableDensity(Density):
         logp = _scalar(result)
         if self._grad is not None:
             return logp, self._vector(self._grad(x))
-        single = np.asarray(result).dtype == np.float32
-        gradient = np.empty(self.dim)
+        gradient, single = np.empty(self.dim), np.asarray(result).dtype == np.float32
         for i in range(self.dim):
             ahead, behind = x.copy(), x.copy()
             step = (SINGLE_STEP if single else DIFFERENCE_STEP) * max(1.0, abs(x[i]))
