@@ -1,7 +1,5 @@
 """Trace: names, files equal to the bit, files that do not fit, ArviZ's own numbers."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import pickle
@@ -371,18 +369,14 @@ def test_summary_is_silent_about_constant_elements(recwarn):
 
 def test_arviz_data_has_names_and_conventions(space):
     pytest.importorskip("arviz")
-    data = (trace := make(parameters=space)).to_arviz()
+    trace = make(parameters=space)
+    data = trace.to_arviz()
     posterior, stats = data["posterior"], data["sample_stats"]
     assert posterior["theta"].dims == ("chain", "draw", "theta_dim_0") and posterior["tau"].dims == ("chain", "draw")
     np.testing.assert_array_equal(posterior["theta"].values, trace["theta"])
     np.testing.assert_array_equal(posterior["chol"].sel(chol_dim_0=1, chol_dim_1=0).values, trace["chol[1,0]"])
-    theirs = {
-        "divergent": "diverging",
-        "logp": "lp",
-        "depth": "tree_depth",
-        "n_grad": "n_steps",
-        "accept_prob": "acceptance_rate",
-    }
+    theirs = {"divergent": "diverging", "logp": "lp", "depth": "tree_depth"}
+    theirs |= {"n_grad": "n_steps", "accept_prob": "acceptance_rate"}
     for ours in (*theirs, "energy", "step_size"):
         np.testing.assert_array_equal(stats[theirs.get(ours, ours)].values, trace.stats[ours])
     np.testing.assert_array_equal(data["warmup_sample_stats"]["lp"].values, trace.warmup_stats["logp"])
