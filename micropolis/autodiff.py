@@ -31,16 +31,6 @@ SCALAR_COST, ARRAY_COST, ELEMENT_COST = 2.6e-9, 12e-9, 0.6e-9
 CHECKS, CHECK_TOLERANCE = 2, 1e-9
 # Built on first use.
 DERIVATIVES = ("hessian", "hvp", "third_product")
-INSTEAD_OF_SCIPY = {
-    "logsumexp": "np.logaddexp.reduce(x, axis=...)",
-    "cholesky": "np.linalg.cholesky",
-    "cho_factor": "np.linalg.cholesky",
-    "solve_triangular": "np.linalg.solve, which sees that a factor from np.linalg.cholesky is triangular",
-    "cho_solve": "np.linalg.solve twice, which sees that a factor from np.linalg.cholesky is triangular",
-    "solve": "np.linalg.solve",
-    "inv": "np.linalg.inv",
-    "det": "np.linalg.det",
-}
 
 
 def from_numpy(f: Callable[..., Any], dim: int | Mapping[str, Any] | ParameterSpace) -> Density:
@@ -284,31 +274,36 @@ def _elements(function: Any) -> int:
 
 
 def _trace(f: Callable[..., Any], log_density: Callable[[Any], Any], x: Any) -> Any:
-    """The log density as an expression of x; code that NumPy's own arrays stop is run again with arrays of ours."""
-    from .tracing_makers import makers_of
+    """The log density as an expression of x; code that NumPy's own functions stop is run again with ours."""
+    from .tracing_makers import namespaces_of, stand_ins
 
     try:
         return _expression(f, log_density, x)
     except NeedsScalars:
         raise
-    except Exception as first:
+    except Exception as error:
+        first = last = error
+    namespaces: list[dict[str, Any]] = []
+    while found := [names for names in namespaces_of(last.__traceback__) if not any(n is names for n in namespaces)]:
+        namespaces += found  # a call into one more module may show the next
         try:
-            with makers_of(type(x)):
+            with stand_ins(type(x), namespaces):
                 return _expression(f, log_density, x)
         except NeedsScalars:
             raise
-        except Exception as second:
-            # what stopped the first run for another reason than its arrays is what the user must know
-            elsewhere = isinstance(first, Untraceable) and not isinstance(first, NeedsArrays)
-            error = first if elsewhere else second
-            raise DensityError(
-                f"{_name(f)} cannot be traced{_where(error)}: {_reason(error)}. Density.from_callable takes any Python "
-                "function (slower)"
-            ) from error
+        except Exception as error:
+            last = error
+    # what stopped the first run for a reason that no stand-in mends is what the user must know
+    mended = isinstance(first, NeedsArrays) or not isinstance(first, Untraceable) or _in_scipy(first)
+    cause = last if mended else first
+    raise DensityError(
+        f"{_name(f)} cannot be traced{_where(cause)}: {_reason(cause)}. Density.from_callable takes any Python "
+        "function (slower)"
+    ) from cause
 
 
 def _expression(f: Callable[..., Any], log_density: Callable[[Any], Any], x: Any) -> Any:
-    from . import tracing_functions, tracing_linalg  # noqa: F401  fill the tables of Traced
+    from . import tracing_composed, tracing_functions, tracing_linalg  # noqa: F401  fill the tables of Traced
 
     result = log_density(Traced(x, (x.shape[0],)))
     if isinstance(result, np.ndarray) and result.dtype == object and result.size == 1:
@@ -361,18 +356,16 @@ def _where(error: BaseException) -> str:
     return f" at {users[-1].filename}:{users[-1].lineno}" + (f" `{users[-1].line}`" if users[-1].line else "")
 
 
+def _in_scipy(error: BaseException) -> list[str]:
+    """The functions of SciPy that a traceback ends in, from the one that was called."""
+    folder = Path(np.__file__).parent.parent / "scipy"
+    return [frame.name for frame in _frames(error)[1] if Path(frame.filename).is_relative_to(folder)]
+
+
 def _reason(error: BaseException) -> str:
     """Why the trace ended."""
-    scipy = [
-        frame.name
-        for frame in _frames(error)[1]
-        if Path(frame.filename).is_relative_to(Path(np.__file__).parent.parent / "scipy")
-    ]
-    for name in scipy:
-        if name in INSTEAD_OF_SCIPY:
-            return f"SciPy's {name} takes numbers alone, use {INSTEAD_OF_SCIPY[name]}"
-    if scipy:
-        return "a SciPy function that is no ufunc takes numbers alone, write it with np.* functions"
+    if scipy := _in_scipy(error):
+        return f"SciPy's {scipy[0]} takes numbers alone, write it with np.* functions"
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, Untraceable):  # NumPy wraps what it meets in an assignment
         cause = cause.__cause__ or cause.__context__

@@ -1,8 +1,9 @@
-"""np.array, np.zeros and their like for code that is traced: what they make may hold expressions.
+"""What stands in, while code is traced, for functions that NumPy and SciPy let nobody else answer.
 
-NumPy asks no one when an array is made, so in plain code a list of expressions becomes an array of objects, of which
-linear algebra knows nothing, and an array made by np.zeros takes numbers alone. Only where a trace fails is it repeated
-with these makers in their place: for the thread that traces, and not for calls that libraries make.
+Nobody is asked when an array is made, so in plain code a list of expressions becomes an array of objects, of which
+linear algebra knows nothing, and an array made by np.zeros takes numbers alone; SciPy's functions that are no ufuncs
+take numbers alone too. Only where a trace fails is it repeated with others in their place: for the thread that traces,
+not for calls that libraries make, and never after.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import functools
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -26,17 +28,35 @@ GIVEN = ("array", "asarray", "asanyarray", "ascontiguousarray")
 LIBRARIES = {"micropolis", "numpy", "scipy", "casadi"}
 _one_at_a_time = threading.RLock()
 
+Place = tuple[Any, str, Any, bool]  # object or namespace, name, what stood there, whether it was its own
+
+
+def namespaces_of(trace: TracebackType | None) -> list[dict[str, Any]]:
+    """The global names of the modules that a traceback runs through, libraries left out."""
+    found: dict[int, dict[str, Any]] = {}
+    while trace is not None:
+        if _is_traced_code(names := trace.tb_frame.f_globals):
+            found[id(names)] = names
+        trace = trace.tb_next
+    return list(found.values())
+
+
+def _is_traced_code(names: dict[str, Any]) -> bool:
+    module = names.get("__name__", "")
+    return module.partition(".")[0] not in LIBRARIES or module.startswith("micropolis.data")
+
 
 @contextlib.contextmanager
-def makers_of(kind: type) -> Iterator[None]:
-    """Let the code that this thread runs make arrays of `kind`, casadi.SX or casadi.MX."""
+def stand_ins(kind: type, namespaces: list[dict[str, Any]]) -> Iterator[None]:
+    """Let the code that this thread runs make arrays of `kind`, casadi.SX or casadi.MX, and call SciPy on them.
+
+    `namespaces` are those where functions may stand under names of their own, as after ``from numpy import zeros``.
+    """
     thread, tracing = threading.get_ident(), True
 
     def serves() -> bool:
-        """Whether the caller of a maker is the traced code, not a library's nor one that bound its name meanwhile."""
-        name = sys._getframe(2).f_globals.get("__name__", "")
-        ours = name.partition(".")[0] not in LIBRARIES or name.startswith("micropolis.data")
-        return tracing and ours and threading.get_ident() == thread
+        """Whether the caller is the traced code, not a library's nor one that bound the name meanwhile."""
+        return tracing and threading.get_ident() == thread and _is_traced_code(sys._getframe(2).f_globals)
 
     def new(make: Callable[..., Any], blank: bool) -> Callable[..., Any]:
         @functools.wraps(make)
@@ -65,16 +85,57 @@ def makers_of(kind: type) -> Iterator[None]:
 
         return maker
 
+    def either(original: Callable[..., Any], traced: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def function(*args: Any, **kwargs: Any) -> Any:
+            ours = tracing and threading.get_ident() == thread and _holds_traced((*args, *kwargs.values()))
+            return (traced if ours else original)(*args, **kwargs)
+
+        return function
+
     with _one_at_a_time:
-        originals = {name: getattr(np, name) for name in (*NEW, *GIVEN)}
+        places: list[Place] = []
         try:
-            for name, make in originals.items():
-                setattr(np, name, given(make) if name in GIVEN else new(make, name.startswith("empty")))
+            _put(places, np, {name: new(getattr(np, name), name.startswith("empty")) for name in NEW})
+            _put(places, np, {name: given(getattr(np, name)) for name in GIVEN})
+            _put_scipy(places, either)
+            replaced = {id(old): getattr(holder, name) for holder, name, old, _ in places}
+            for names in namespaces:
+                _put(places, names, {name: replaced[id(old)] for name, old in names.items() if id(old) in replaced})
             yield
         finally:
             tracing = False
-            for name, make in originals.items():
-                setattr(np, name, make)
+            for holder, name, old, own in reversed(places):
+                if isinstance(holder, dict):
+                    holder[name] = old
+                elif own:
+                    setattr(holder, name, old)
+                else:
+                    delattr(holder, name)
+
+
+def _put(places: list[Place], holder: Any, functions: dict[str, Any]) -> None:
+    """Set `functions` in a module, class or namespace, and note in `places` what stood there."""
+    for name, function in functions.items():
+        if isinstance(holder, dict):
+            places.append((holder, name, holder[name], True))
+            holder[name] = function
+        else:
+            places.append((holder, name, getattr(holder, name), name in vars(holder)))
+            setattr(holder, name, function)
+
+
+def _put_scipy(places: list[Place], either: Callable[..., Any]) -> None:
+    """In the modules of SciPy that are loaded; others have not been called."""
+    from .tracing_scipy import PLAIN, methods
+
+    for (module, name), function in PLAIN.items():
+        if loaded := sys.modules.get(module):
+            _put(places, loaded, {name: either(getattr(loaded, name), function)})
+    if stats := sys.modules.get("scipy.stats"):
+        for (distribution, name), function in methods().items():
+            holder = type(getattr(stats, distribution))  # frozen distributions make another of the class
+            _put(places, holder, {name: either(getattr(holder, name), function)})
 
 
 def _holds_traced(value: Any) -> bool:

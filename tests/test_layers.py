@@ -16,8 +16,8 @@ parameters
 _density
 density
 tracing tracing_special
-tracing_makers tracing_functions
-tracing_linalg
+tracing_scipy tracing_composed tracing_functions
+tracing_makers tracing_linalg
 autodiff pointers densities data
 protocol
 _diagnostics _metropolis _hamiltonian _neural

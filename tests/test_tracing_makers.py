@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+from numpy import zeros
 
 pytest.importorskip("casadi")
 
@@ -60,6 +61,14 @@ def correlated(mu, s, r):
     return -np.sum(np.linalg.inv(corr)) - np.linalg.det(corr) - mu**2 - s
 
 
+def by_its_own_name(mu, s, r):
+    levels = zeros(len(Y))
+    for i in range(1, len(Y)):
+        levels[i] = r * levels[i - 1] + mu * Y[i, 0]
+    levels += s
+    return -0.5 * np.sum((Y[:, 1] - levels) ** 2) - s - mu**2
+
+
 def converted(mu, s, r):
     x = np.asarray([mu, s, r], dtype=float)
     rows = np.array([Y[:, 0] * x[0], Y[:, 1] * x[1]])
@@ -73,7 +82,7 @@ def converted(mu, s, r):
     )
 
 
-@pytest.mark.parametrize("f", [bivariate, volatility, accumulated, filtered, correlated, converted])
+@pytest.mark.parametrize("f", [bivariate, volatility, accumulated, filtered, correlated, by_its_own_name, converted])
 def test_arrays_that_the_code_makes(f):
     density = Density.from_numpy(f, {"mu": Real(), "s": Positive(), "r": Interval(-1, 1)})
     for x in np.random.default_rng(4).normal(scale=0.7, size=(3, 3)):
