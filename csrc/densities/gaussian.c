@@ -33,8 +33,9 @@ static MP_CLONES int diagonal_logp_grad(size_t dim, const double *x, double *gra
   return 0;
 }
 
-static MP_CLONES double diagonal_many(size_t dim, const double *x, const gaussian *g) {
-  return diagonal(dim, x, NULL, g);
+static MP_CLONES int diagonal_many(size_t dim, const double *x, double *logp, void *user_data) {
+  *logp = diagonal(dim, x, NULL, user_data);
+  return 0;
 }
 
 MP_INLINE double term(const double *x, const gaussian *g, size_t i) {
@@ -87,7 +88,7 @@ static int diagonal_value(size_t dim, const double *x, double *logp, void *user_
     CASE(15);
     CASE(16);
 #undef CASE
-  default: *logp = diagonal_many(dim, x, g); return 0;
+  default: return diagonal_many(dim, x, logp, user_data);
   }
   *logp = g->log_norm - 0.5 * sum;
   return 0;
