@@ -93,6 +93,10 @@ def check_targets(
     values = checks.numbers("y", y)
     multiclass = isinstance(loss, str) and loss == "multiclass"
     if multiclass:
+        if n_outputs == 1:  # whose probability is always 1
+            raise InputError(
+                'loss: "multiclass" has an output for each class, got 1 output; of one logit it is "binary"'
+            )
         if values.shape != (n,):
             raise InputError(f"y: expected shape ({n},), one label for each row of X, got {values.shape}")
     elif values.shape != (n, n_outputs) and not (n_outputs == 1 and values.shape == (n,)):

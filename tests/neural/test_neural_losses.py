@@ -41,6 +41,7 @@ def test_references_are_likelihoods():
         ("multiclass", [0, -1], 3, "got -1 at index 1"),
         ("multiclass", [0, 0.5], 3, "got 0.5 at index 1"),
         ("multiclass", [0, np.nan], 3, "got nan at index 1"),
+        ("multiclass", [0, 0], 1, 'an output for each class, got 1 output; of one logit it is "binary"'),
         ("multiclass", [0, 1, 1], 3, r"y: expected shape \(2,\), one label for each row of X, got \(3,\)"),
         ("multiclass", [[0], [1]], 3, r"got \(2, 1\)"),
         ("binary", [[0.0], [2.0]], 1, r"y: expected labels 0 and 1, got 2 at index \(1, 0\)"),
