@@ -305,7 +305,8 @@ def _trace(f: Callable[..., Any], log_density: Callable[[Any], Any], x: Any) -> 
 def _expression(f: Callable[..., Any], log_density: Callable[[Any], Any], x: Any) -> Any:
     from . import tracing_composed, tracing_functions, tracing_linalg  # noqa: F401  fill the tables of Traced
 
-    result = log_density(Traced(x, (x.shape[0],)))
+    with np.errstate(all="ignore"):  # CasADi's own arithmetic inside NumPy's loops over objects
+        result = log_density(Traced(x, (x.shape[0],)))
     if isinstance(result, np.ndarray) and result.dtype == object and result.size == 1:
         result = result.reshape(-1)[0]
     if not isinstance(result, Traced):
