@@ -144,8 +144,9 @@ def leapfrog(
         raise InputTypeError(f"density: expected a Density, got {type(density).__name__}")
     dim = density.dim
     positions, momenta, shape, eps, steps = checks.trajectory(dim, q, p, step_size, n_steps)
-    hamiltonian_tuning(None, inverse_mass, dim)  # raises where it is none
     mass = np.empty(0) if inverse_mass is None else checks.numbers("inverse_mass", inverse_mass)
+    if inverse_mass is not None:
+        hamiltonian_tuning(None, mass, dim)  # raises where it is none
     shapes = ((*shape, dim), (*shape, dim), shape, (*shape, dim))
     if out is None:
         out = tuple(np.empty(s) for s in shapes)  # type: ignore[assignment]

@@ -264,21 +264,8 @@ class Trace:
         rows = {}
         for name, shape in self._shapes.items():
             for index in itertools.product(*(range(n) for n in shape)):
-                x = np.asarray(self._element(name, index), dtype=np.float64)
-                with np.errstate(all="ignore"):  # ArviZ divides 0 by 0 for elements that are constant by their kind
-                    rows[f"{name}[{','.join(map(str, index))}]" if shape else name] = {
-                        "mean": np.mean(x),
-                        "sd": np.std(x, ddof=1),
-                        **{
-                            f"{100 * q:g}%": value
-                            for q, value in zip(QUANTILES, np.quantile(x, QUANTILES), strict=True)
-                        },
-                        "mcse_mean": np.asarray(arviz.mcse(x, method="mean")).item(),  # ArviZ 0.x gives an array of one
-                        "ess_bulk": float(arviz.ess(x, method="bulk")),
-                        # the quantiles are given because ArviZ 0.x and 1.x differ in their default
-                        "ess_tail": float(arviz.ess(x, method="tail", prob=(0.05, 0.95))),
-                        "r_hat": float(arviz.rhat(x)),
-                    }
+                label = f"{name}[{','.join(map(str, index))}]" if shape else name
+                rows[label] = _summary_row(arviz, np.asarray(self._element(name, index), dtype=np.float64))
         return pandas.DataFrame.from_dict(rows, orient="index")
 
     def to_arviz(self) -> Any:
@@ -376,6 +363,21 @@ def _records(stats: NDArray[Any], info: np.dtype[Any]) -> NDArray[Any]:
     if stats.dtype != info:
         raise ValueError(f"the statistics have dtype {stats.dtype}, those of the kernel {info}")
     return stats.view(info)
+
+
+@np.errstate(all="ignore")  # ArviZ divides 0 by 0 for elements that are constant by their kind
+def _summary_row(arviz: Any, x: NDArray[np.float64]) -> dict[str, Any]:
+    """What `summary` says of an element (chains, draws)."""
+    return {
+        "mean": np.mean(x),
+        "sd": np.std(x, ddof=1),
+        **{f"{100 * q:g}%": value for q, value in zip(QUANTILES, np.quantile(x, QUANTILES), strict=True)},
+        "mcse_mean": np.asarray(arviz.mcse(x, method="mean")).item(),  # ArviZ 0.x gives an array of one
+        "ess_bulk": float(arviz.ess(x, method="bulk")),
+        # the quantiles are given because ArviZ 0.x and 1.x differ in their default
+        "ess_tail": float(arviz.ess(x, method="tail", prob=(0.05, 0.95))),
+        "r_hat": float(arviz.rhat(x)),
+    }
 
 
 def _arviz_stats(stats: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -57,8 +57,9 @@ def _cho_solve(c_and_lower: Any, b: Any, *args: Any, **kwargs: Any) -> Any:
 
 def _toeplitz(c: Any, r: Any = None) -> Any:
     c = _np.ravel(c)
-    below = np.subtract.outer(np.arange(len(c)), np.arange(len(c) if r is None else len(r)))
-    return c[np.abs(below)] if r is None else _np.where(below >= 0, c[np.maximum(below, 0)], r[np.maximum(-below, 0)])
+    r = c if r is None else _np.ravel(r)
+    below = np.subtract.outer(np.arange(len(c)), np.arange(len(r)))
+    return _np.where(below >= 0, c[np.maximum(below, 0)], r[np.maximum(-below, 0)])
 
 
 PLAIN: dict[tuple[str, str], Callable[..., Any]] = {
@@ -122,6 +123,10 @@ def _log_choose(n: Any, k: Any) -> Any:
     return special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
 
 
+def _log_geometric(failures: Any, p: Any) -> Any:
+    return special.xlog1py(failures, -p) + _np.log(p)
+
+
 def _gamma(z: Any, a: Any) -> Any:
     return special.xlogy(a - 1, z) - z - special.gammaln(a)
 
@@ -155,7 +160,7 @@ COUNTS: dict[str, Callable[..., Any]] = {
         lambda k, n, p: special.gammaln(n + k) - special.gammaln(k + 1) - special.gammaln(n)
         + n * _np.log(p) + special.xlog1py(k, -p)
     ),
-    "geom": lambda k, p: _count(lambda k, p: special.xlog1py(k, -p) + _np.log(p))(k - 1, p),
+    "geom": lambda k, p: _count(_log_geometric)(k - 1, p),
 }  # fmt: skip
 CUMULATIVE: dict[tuple[str, str], Callable[..., Any]] = {
     ("norm", "cdf"): special.ndtr,

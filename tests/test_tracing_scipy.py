@@ -136,6 +136,7 @@ def test_linear_algebra():
             np.diag(np.exp(a))
             + s * linalg.toeplitz(np.array([1.0, 0.3, 0.1]))
             + s * linalg.toeplitz(0.1 * np.exp(-(a**2)))
+            + 0.01 * (linalg.toeplitz(a, [1.0, 0.2, 0.3]) + linalg.toeplitz([1.0, 0.2, 0.3], a)).T @ np.eye(3)
         )
         lower, upper = linalg.cholesky(k, lower=True), linalg.cholesky(k)
         z = solve_triangular(lower, ROWS.T, lower=True)

@@ -13,8 +13,8 @@
 typedef struct mp_multinomial {
   double weight, new_weight; /* of the trajectory and of the half that grows, over exp(offset) */
   double offset;
-  double accept_sum,
-      accept_sum_symmetric; /* over the points: min(1, r), 2 min(1, r) / (1 + r); r = exp(H(start) - H) */
+  /* over the points: min(1, r), 2 min(1, r) / (1 + r); r = exp(H(start) - H) */
+  double accept_sum, accept_sum_symmetric;
 } mp_multinomial;
 
 /* The start alone. */
