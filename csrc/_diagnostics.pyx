@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Sums over the draws of a chain in one pass: what the checks after every run are made of."""
+"""The checks after every run, in one pass over its draws."""
 
-from libc.stddef cimport size_t
+from libc.stddef cimport ptrdiff_t, size_t
 
 import numpy as np
 
@@ -9,22 +9,31 @@ ctypedef fused real:
     float
     double
 
-cdef extern from "common/moments.h" nogil:
-    void mp_batch_moments(size_t, size_t, const double *, const double *, double *, double *)
-    void mp_batch_moments_float(size_t, size_t, const float *, const double *, double *, double *)
+cdef extern from "common/convergence.h" nogil:
+    ctypedef struct mp_draws:
+        size_t n_chains
+        size_t n_draws
+        size_t dim
+        const char *data
+        ptrdiff_t chain_stride
+        ptrdiff_t draw_stride
+        int single
+    void mp_convergence(const mp_draws *, double *, double *)
 
 
-def batch_moments(const real[:, ::1] draws, const long long[::1] edges, const double[::1] center):
-    """Sums and sums of squares of draws (n, dim) - center over the batches edges[b] .. edges[b + 1] - 1, (batches, dim)."""
-    cdef Py_ssize_t b, batches = edges.shape[0] - 1, dim = draws.shape[1]
-    sums, squares = np.zeros((batches, dim)), np.zeros((batches, dim))
-    cdef double[:, ::1] s = sums, q = squares
+def convergence(const real[:, :, :] draws):
+    """Split R-hat (dim,) and effective sample size (dim,) of draws (chains, draws, dim) whose last axis is contiguous."""
+    if draws.shape[1] < 4 or draws.strides[2] != sizeof(real) and draws.shape[2] > 1:
+        raise ValueError("draws: expected at least 4, and a contiguous last axis")
+    cdef mp_draws c
+    r_hat, ess = np.full(draws.shape[2], np.nan), np.full(draws.shape[2], np.nan)
+    cdef double[::1] first = r_hat, second = ess
+    c.n_chains, c.n_draws, c.dim = draws.shape[0], draws.shape[1], draws.shape[2]
+    if c.n_chains == 0 or c.dim == 0:
+        return r_hat, ess
+    c.data = <const char *>&draws[0, 0, 0]
+    c.chain_stride, c.draw_stride = draws.strides[0], draws.strides[1]
+    c.single = real is float
     with nogil:
-        for b in range(batches):
-            if edges[b] < edges[b + 1]:
-                if real is double:
-                    mp_batch_moments(edges[b + 1] - edges[b], dim, &draws[edges[b], 0], &center[0], &s[b, 0], &q[b, 0])
-                else:
-                    mp_batch_moments_float(edges[b + 1] - edges[b], dim, &draws[edges[b], 0], &center[0], &s[b, 0],
-                                           &q[b, 0])
-    return sums, squares
+        mp_convergence(&c, &first[0], &second[0])
+    return r_hat, ess

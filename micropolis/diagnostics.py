@@ -2,78 +2,43 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._diagnostics import batch_moments
+from . import workers
+from ._diagnostics import convergence
 from .protocol import Kernel
 
 UNSOLVED_LIMIT = 0.01  # steps with several solutions begin to bias the draws
 R_HAT_LIMIT = 1.01  # Vehtari et al. 2021, Rank-normalization, folding, and localization
 ESS_PER_CHAIN = 100  # the same
 BFMI_LIMIT = 0.3  # Betancourt 2016, Diagnosing suboptimal cotangent disintegrations
-COORDINATES = 8192  # looked at together: the sums of many more would be a second trace in memory
+LARGE = 1 << 22  # numbers in a trace; a pass over fewer takes a millisecond
 
 
-class Moments(NamedTuple):
-    """Sums over the batches of every chain of draws minus one common center, whose place removes nothing but rounding.
+def r_hat_and_ess(draws: NDArray[Any], threads: int = 1) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Split R-hat (dim,) and effective sample size (dim,) of draws (chains, draws, dim), at least 4 draws.
 
-    Each half chain is a remainder that fills no batch, and batches of length sqrt(draws).
+    Each half chain is a remainder that fills no batch, and batches of length sqrt(draws); the middle one of an odd
+    number of draws is left out.
+
+    R-hat is the classic one, without rank normalisation (Gelman et al. 2013, Bayesian Data Analysis, 11.4): NaN where
+    all draws are equal, inf where each half chain stands still at a place of its own. The effective sample size is that
+    of batch means around the grand mean (Flegal and Jones 2010), so chains that disagree lower it: quick and rough, of
+    relative error about sqrt(2 / (chains * sqrt(draws))); NaN where all draws are equal.
     """
-
-    length: int
-    half: int
-    sums: NDArray[np.float64]  # (chains, 2, 1 + batches of a half, dim)
-    squares: NDArray[np.float64]
-
-
-def moments(draws: NDArray[Any]) -> Moments:
-    """Batch sums of draws (chains, draws, dim), at least 4 draws; the middle one of an odd number is left out."""
-    chains, n, dim = draws.shape
-    length, half = int(np.sqrt(n)), n // 2
-    first = np.concatenate([[0], np.arange(half % length, half + 1, length)])
-    last = n - half + first
-    center = np.array(draws[0, 0], dtype=np.float64)
-    sums = np.empty((chains, 2, len(first) - 1, dim))
-    squares = np.empty_like(sums)
-    for chain in range(chains):
-        for part, edges in enumerate((first, last)):
-            sums[chain, part], squares[chain, part] = batch_moments(np.ascontiguousarray(draws[chain]), edges, center)
-    return Moments(length, half, sums, squares)
-
-
-def split_r_hat(batches: Moments) -> NDArray[np.float64]:
-    """Classic split R-hat, without rank normalisation (Gelman et al. 2013, Bayesian Data Analysis, 11.4).
-
-    NaN where all draws are equal, inf where each half chain stands still at a place of its own.
-    """
-    half = batches.half
-    means = batches.sums.sum(axis=2) / half
-    within = (batches.squares.sum(axis=2) / half - means**2).mean(axis=(0, 1)) * (half / (half - 1))
-    between = np.var(means, axis=(0, 1), ddof=1)
-    # what rounding leaves of a chain that stands still is no variance
-    within = np.where(within > 1e-14 * np.max(means**2, axis=(0, 1)), within, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r_hat: NDArray[np.float64] = np.sqrt((half - 1) / half + between / within)
-    return r_hat
-
-
-def batch_ess(batches: Moments) -> NDArray[np.float64]:
-    """Effective sample size by batch means of length sqrt(draws) (Flegal and Jones 2010): quick and rough.
-
-    Means are taken around the grand mean, so chains that disagree lower the result. Relative error about
-    sqrt(2 / (chains * sqrt(draws))); NaN where all draws are equal.
-    """
-    total = batches.sums.shape[0] * 2 * batches.half
-    means = batches.sums[:, :, 1:] / batches.length
-    mean = batches.sums.sum(axis=(0, 1, 2)) / total
-    spread = batches.squares.sum(axis=(0, 1, 2)) / total - mean**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ess: NDArray[np.float64] = total * spread / (batches.length * np.var(means, axis=(0, 1, 2), ddof=1))
-    return ess
+    if draws.strides[2] != draws.itemsize:
+        draws = draws.copy()
+    if threads == 1 or draws.size < LARGE:
+        return convergence(draws)
+    edges = np.linspace(0, draws.shape[2], threads + 1).astype(int)
+    with workers.pool(threads) as pool:
+        parts = list(pool.map(convergence, [draws[:, :, start:stop] for start, stop in itertools.pairwise(edges)]))
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
 def bfmi(energy: NDArray[Any]) -> NDArray[np.float64]:
@@ -83,7 +48,9 @@ def bfmi(energy: NDArray[Any]) -> NDArray[np.float64]:
     return fraction
 
 
-def warnings(draws: NDArray[Any], stats: NDArray[Any], kernels: Sequence[Kernel], names: Sequence[str]) -> list[str]:
+def warnings(
+    draws: NDArray[Any], stats: NDArray[Any], kernels: Sequence[Kernel], names: Sequence[str], threads: int = 1
+) -> list[str]:
     """What the draws (chains, draws, dim) and info records (chains, draws) of a run give reason to doubt."""
     chains, n, dim = draws.shape
     total, found, fields = chains * n, [], stats.dtype.names or ()
@@ -105,11 +72,7 @@ def warnings(draws: NDArray[Any], stats: NDArray[Any], kernels: Sequence[Kernel]
         stuck = [str(chain) for chain in range(chains) if not stats["accepted"][chain].any()]
         if stuck:
             found.append(f"{_chains(stuck)} never moved: the steps are too large, or the start is not a good one.")
-        r_hat, ess = np.empty(dim), np.empty(dim)
-        for start in range(0, dim, COORDINATES):
-            some = slice(start, start + COORDINATES)
-            batches = moments(draws[:, :, some])
-            r_hat[some], ess[some] = split_r_hat(batches), batch_ess(batches)
+        r_hat, ess = r_hat_and_ess(draws, threads)
         if (above := r_hat > R_HAT_LIMIT).any():
             worst = int(np.nanargmax(r_hat))
             found.append(

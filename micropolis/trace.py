@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from . import checks, diagnostics, trace_files
+from . import checks, diagnostics, trace_files, workers
 from .errors import InputError, MicropolisError, TraceFileError, UnknownNameError
 from .protocol import KERNELS, Kernel, options_as_dict
 
@@ -234,13 +234,14 @@ class Trace:
         """Warnings, one readable sentence each; empty if nothing was found.
 
         Looks at divergences, split R-hat, effective sample size, E-BFMI, saturated tree depth and chains that stand
-        still, by NumPy alone (see `micropolis.diagnostics`); `summary` has ArviZ's sharper statistics.
+        still, in one pass over the draws (see `micropolis.diagnostics`); `summary` has ArviZ's sharper statistics.
 
         Returns
         -------
         list of str
         """
-        return diagnostics.warnings(self.draws, self.stats, self.kernels, self.names)
+        threads = self.settings.get("threads") or workers.available()
+        return diagnostics.warnings(self.draws, self.stats, self.kernels, self.names, threads)
 
     def summary(self) -> Any:
         """Mean, sd, quantiles, Monte Carlo error, effective sample sizes and R-hat of every parameter.

@@ -14,7 +14,19 @@ from micropolis.protocol import info_dtype
 
 def split_r_hat(draws):
     """Of one coordinate (chains, draws)."""
-    return float(diagnostics.split_r_hat(diagnostics.moments(draws[:, :, None]))[0])
+    return float(diagnostics.r_hat_and_ess(draws[:, :, None])[0][0])
+
+
+def readable(draws):
+    """Split R-hat and batch-means ESS of draws (chains, draws, dim), from the definitions."""
+    n = draws.shape[1]
+    half, length = n // 2, int(np.sqrt(n))
+    halves = np.concatenate([draws[:, :half], draws[:, n - half :]]).astype(np.float64)
+    within, between = halves.var(axis=1, ddof=1).mean(axis=0), halves.mean(axis=1).var(axis=0, ddof=1)
+    batches = halves[:, half % length :].reshape(len(halves), -1, length, draws.shape[2]).mean(axis=2)
+    total = halves.reshape(-1, draws.shape[2])
+    spread = batches.reshape(-1, draws.shape[2]).var(axis=0, ddof=1)
+    return np.sqrt((half - 1) / half + between / within), len(total) * total.var(axis=0) / (length * spread)
 
 
 NAMES = tuple(f"x[{i}]" for i in range(4))
@@ -54,7 +66,7 @@ def test_split_r_hat_is_arviz_split():
     arviz = pytest.importorskip("arviz")
     draws = np.random.default_rng(3).standard_normal((4, 100, 4)).cumsum(axis=1)
     expected = [float(arviz.rhat(draws[:, :, i], method="split")) for i in range(4)]
-    np.testing.assert_allclose(diagnostics.split_r_hat(diagnostics.moments(draws)), expected, rtol=1e-10)
+    np.testing.assert_allclose(diagnostics.r_hat_and_ess(draws)[0], expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.6])
@@ -67,30 +79,37 @@ def test_batch_ess_of_an_autoregression(correlation):
     for t in range(1, n):
         x[:, t] += correlation * x[:, t - 1]
     expected = 4 * n * (1 - correlation) / (1 + correlation)
-    np.testing.assert_allclose(diagnostics.batch_ess(diagnostics.moments(x)), expected, rtol=0.30)
+    np.testing.assert_allclose(diagnostics.r_hat_and_ess(x)[1], expected, rtol=0.30)
 
 
 def test_a_good_run_has_no_warnings():
     assert nuts().diagnose() == []
 
 
+@pytest.mark.parametrize("dim", [1, 2, 511, 513])
 @pytest.mark.parametrize("n", [4, 5, 7, 100, 1001])
-def test_moments_of_shifted_draws(n):
-    # far from the origin, in single precision too: the sums are around a draw
-    draws = 1e6 + np.random.default_rng(n).standard_normal((3, n, 2))
-    for x, tolerance in ((draws, 1e-8), (draws.astype(np.float32), 1e-8)):
-        batches, half = diagnostics.moments(x), n // 2
-        halves = np.stack([x[:, :half], x[:, n - half :]], axis=1).astype(np.float64)
-        np.testing.assert_allclose(
-            batches.sums.sum(axis=2) / half + x[0, 0].astype(np.float64),
-            halves.mean(axis=2),
-            rtol=tolerance * 1e-6,
-        )
-        within = halves.var(axis=2, ddof=1).mean(axis=(0, 1))
-        between = halves.mean(axis=2).var(axis=(0, 1), ddof=1)
-        np.testing.assert_allclose(
-            diagnostics.split_r_hat(batches), np.sqrt((half - 1) / half + between / within), rtol=tolerance
-        )
+def test_the_pass_over_the_draws_is_its_readable_twin(n, dim):
+    # 1e6 standard deviations from the origin, in single precision too: the sums are around a draw
+    draws = 1e6 + np.random.default_rng(n).standard_normal((3, n, dim))
+    for x in (draws, draws.astype(np.float32), draws[:, ::-1], np.asfortranarray(draws)):
+        for got, expected in zip(diagnostics.r_hat_and_ess(x), readable(x), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-8)
+
+
+def test_threads_share_the_coordinates(monkeypatch):
+    monkeypatch.setattr(diagnostics, "LARGE", 0)
+    for dim in (1, 2, 1000):
+        draws = np.random.default_rng(dim).standard_normal((2, 20, dim))
+        for got, expected in zip(diagnostics.r_hat_and_ess(draws, 3), diagnostics.r_hat_and_ess(draws), strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+def test_the_pass_over_the_draws_leaves_others_alone():
+    # a trace that is not full: the rows behind its draws are not read
+    draws = np.random.default_rng(1).standard_normal((2, 30, 5))
+    draws[:, 20:] = np.nan
+    for got, expected in zip(diagnostics.r_hat_and_ess(draws[:, :20]), readable(draws[:, :20]), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
 def test_each_trouble_is_one_sentence():

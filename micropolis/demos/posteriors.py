@@ -111,7 +111,7 @@ def _has_arviz() -> bool:
 def _ess(quantities: NDArray[np.float64]) -> NDArray[np.float64]:
     """Effective sample size (k,) of quantities (chains, draws, k): ArviZ's bulk ESS, or by batch means."""
     if not _has_arviz():
-        return diagnostics.batch_ess(diagnostics.moments(np.ascontiguousarray(quantities)))
+        return diagnostics.r_hat_and_ess(quantities)[1]
     arviz = checks.extra("arviz", "arviz", "the demo")
     columns = range(quantities.shape[-1])
     return np.array([float(arviz.ess(quantities[..., i], method="bulk")) for i in columns])

@@ -106,7 +106,7 @@ class _BayesianMLP(common.base.BaseEstimator):  # type: ignore[misc]
         self.r_hat_ = math.nan
         if self.trace_.n_draws >= 4:
             series = predicted.reshape(self.trace_.n_chains, self.trace_.n_draws, -1)
-            r_hat = diagnostics.split_r_hat(diagnostics.moments(np.ascontiguousarray(series, dtype=np.float64)))
+            r_hat = diagnostics.r_hat_and_ess(series)[0]
             self.r_hat_ = float(np.nanmax(r_hat)) if not np.all(np.isnan(r_hat)) else math.nan
         divergent = int(self.trace_.stats["divergent"].sum())
         if self.r_hat_ > R_HAT_LIMIT or divergent:
