@@ -33,7 +33,8 @@ cdef extern from "micropolis/kernel.h" nogil:
         pass
     ctypedef struct mp_state:
         size_t n_buffers
-        void *const *buffers
+        void **buffers
+        void **spare
     ctypedef struct mp_tuning:
         pass
     ctypedef int (*mp_step_fn)(const void *, const mp_density *, bitgen_t *, mp_state *, double *, mp_info *)
@@ -51,6 +52,7 @@ cdef extern from "common/chain.h" nogil:
         const mp_density *density
         bitgen_t *rng
         mp_state state
+        double *places
         double *work
         int64_t thin
         double *draws
@@ -64,14 +66,17 @@ cdef extern from "common/chain.h" nogil:
         double *adaptation_work
         const int32_t *control
         int64_t *progress
+    size_t mp_places_size(size_t)
     int mp_chain_run(mp_chain *, int64_t, int64_t)
     size_t mp_adaptation_size(const mp_adaptation *, size_t)
     size_t mp_adaptation_work_size(const mp_adaptation *, size_t)
     int mp_adaptation_start(const mp_adaptation *, mp_tuning *, const mp_density *, bitgen_t *, const mp_state *,
                             double *, double *)
+    enum:
+        MAX_BUFFERS "MP_MAX_BUFFERS"
 
 cdef enum:
-    MAX_BUFFERS = 8
+    LONG = 1 << 14  # shorter vectors are copied within the second cache
 
 
 cdef inline uintptr_t address(object array) except? 0:
@@ -146,6 +151,10 @@ cdef class Chain:
         self.c.state.n_buffers = len(buffers)
         self.c.state.buffers = self.pointers
         self.c.info_size = info_size
+        places = None
+        if name == "hmc" and dim >= LONG:
+            places = aligned(mp_places_size(dim))
+            self.c.places = <double *><uintptr_t>address(places)
         size = (<mp_work_size_fn><uintptr_t>work_size)(self.c.options, dim)
         work = aligned(size)
         self.c.work = <double *><uintptr_t>address(work)
@@ -161,7 +170,7 @@ cdef class Chain:
             self.c.adaptation_work = <double *><uintptr_t>address(adaptation_work)
             self.c.memory = <double *><uintptr_t>address(memory)
         self.memory = memory
-        self.keep_alive = (options, density, bit_generator, buffers, adaptation, memory, work, adaptation_work)
+        self.keep_alive = (options, density, bit_generator, buffers, adaptation, memory, places, work, adaptation_work)
 
     def init_state(self, object grad):
         """Fill logp and grad from x; `grad` is the state's buffer or scratch. An mp_status."""

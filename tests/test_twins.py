@@ -136,6 +136,18 @@ def test_readable_chain_is_the_compiled_chain(name, dim):
         assert expected.stats["divergent"].any()
 
 
+@pytest.mark.parametrize("dim", [1 << 14, (1 << 14) + 3])
+def test_long_vectors_of_hmc_are_exchanged_and_not_copied(dim):
+    # the state moves about in the chain's memory while a run lasts: rejections, warm-up, two runs
+    target, kernel = density(dim, neck=0.0), mp.HMC(0.25, 3, target_accept=0.6, jitter=0.7)
+    first, second = (sample(target, kernel, backend, warmup=20, draws=15) for backend in ("c", "numba"))
+    assert_same_chain(first, second)
+    assert 0 < first.stats["accepted"].sum() < 15
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SamplingWarning)
+        assert_same_chain(mp.resume(first, 5, density=target), mp.resume(second, 5, density=target))
+
+
 @pytest.mark.parametrize("order", ["symmetric", "randomised", "full"])
 @pytest.mark.parametrize("mass", [None, "diagonal", "dense"])
 def test_blocks_of_a_density(order, mass):

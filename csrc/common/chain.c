@@ -2,6 +2,9 @@
 #include "common/chain.h"
 
 #include <math.h>
+#include <string.h>
+
+#include "common/simd.h"
 
 int mp_state_init(const mp_density *density, mp_state *state, double *grad) {
   double *logp = state->buffers[MP_STATE_LOGP];
@@ -13,9 +16,8 @@ int mp_state_init(const mp_density *density, mp_state *state, double *grad) {
   return MP_OK;
 }
 
-int mp_chain_run(mp_chain *chain, int64_t start, int64_t stop) {
+static int run(mp_chain *chain, mp_state *state, int64_t start, int64_t stop) {
   size_t dim = chain->density->dim;
-  const double *x = chain->state.buffers[MP_STATE_X];
   const mp_step_fn step = chain->step;
   const volatile int32_t *const control = chain->control;
   const int64_t thin = chain->thin;
@@ -28,7 +30,7 @@ int mp_chain_run(mp_chain *chain, int64_t start, int64_t stop) {
     int16_t kept = MP_OK; /* the first trouble */
     for (int64_t i = 0; i < thin; i++) {
       if (i > 0 && *control == MP_CONTROL_CANCEL) return MP_BROKEN_OFF;
-      int status = step(chain->options, chain->density, chain->rng, &chain->state, chain->work, info);
+      int status = step(chain->options, chain->density, chain->rng, state, chain->work, info);
       if (status < 0) return status;
       n_grad += info->n_grad;
       divergent |= info->divergent;
@@ -45,9 +47,10 @@ int mp_chain_run(mp_chain *chain, int64_t start, int64_t stop) {
     }
     if (chain->adaptation) {
       int status = mp_adaptation_update(chain->adaptation, draw, info, chain->options, chain->density, chain->rng,
-                                        &chain->state, chain->memory, chain->adaptation_work);
+                                        state, chain->memory, chain->adaptation_work);
       if (status < 0) return status;
     }
+    const double *x = state->buffers[MP_STATE_X];
     if (chain->draws)
       for (size_t i = 0; i < dim; i++) chain->draws[(size_t)draw * dim + i] = x[i];
     if (chain->draws_float)
@@ -56,4 +59,24 @@ int mp_chain_run(mp_chain *chain, int64_t start, int64_t stop) {
     chain->progress[1] += divergent;
   }
   return MP_OK;
+}
+
+size_t mp_places_size(size_t dim) { return 4 * mp_stride(dim); }
+
+int mp_chain_run(mp_chain *chain, int64_t start, int64_t stop) {
+  mp_state home = chain->state, state = home;
+  if (!chain->places) return run(chain, &state, start, stop);
+  static const size_t moved[2] = {MP_STATE_X, MP_STATE_GRAD};
+  size_t dim = chain->density->dim, stride = mp_stride(dim);
+  void *buffers[MP_MAX_BUFFERS], *spare[MP_MAX_BUFFERS] = {NULL};
+  memcpy(buffers, home.buffers, home.n_buffers * sizeof *buffers);
+  for (size_t i = 0; i < 2; i++) {
+    buffers[moved[i]] = chain->places + 2 * i * stride;
+    spare[moved[i]] = chain->places + (2 * i + 1) * stride;
+    memcpy(buffers[moved[i]], home.buffers[moved[i]], dim * sizeof(double));
+  }
+  state.buffers = buffers, state.spare = spare;
+  int status = run(chain, &state, start, stop);
+  for (size_t i = 0; i < 2; i++) memcpy(home.buffers[moved[i]], buffers[moved[i]], dim * sizeof(double));
+  return status;
 }

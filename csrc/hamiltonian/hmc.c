@@ -16,37 +16,44 @@ MP_CLONES int mp_hmc_step(const void *options_, const mp_density *density, bitge
   const mp_hmc_options *options = options_;
   mp_hmc_info *info = (mp_hmc_info *)info_;
   size_t dim = density->dim, stride = mp_stride(dim);
-  double *x = state->buffers[MP_STATE_X], *logp = state->buffers[MP_STATE_LOGP], *grad = state->buffers[MP_STATE_GRAD];
-  double *w = work, *ends = work + 2 * stride;
+  void **buffers = state->buffers, **spare = state->spare;
+  double *x = buffers[MP_STATE_X], *logp = buffers[MP_STATE_LOGP], *grad = buffers[MP_STATE_GRAD], *q = x, *g = grad;
+  double *w = work, *ends = work + 2 * stride, eps = options->tuning.step_size;
   mp_padded_metric metric = mp_pad_metric(dim, &options->tuning, work + stride);
-
-  int64_t n_steps = mp_trajectory_length(options->n_steps, options->jitter, rng);
-  mp_standard_normal(rng, dim, w);
-  double energy_start = mp_kinetic(mp_padded(dim), w) - *logp, energy = energy_start, logp_new = *logp, kinetic;
-  double *q = x, *g = grad;
-  if (dim % MP_LANES) { /* what is read in whole vectors has to be padded */
+  if (!spare && dim % MP_LANES) { /* what is read in whole vectors has to be padded */
     q = ends + 2 * stride, g = q + stride;
     memcpy(q, x, dim * sizeof *x);
     memcpy(g, grad, dim * sizeof *x);
   }
-  int status = MP_OK;
-  int64_t step = 0;
-  while (step < n_steps && status == MP_OK) {
-    double *q_new = ends + (step & 1) * 2 * stride, *g_new = q_new + stride;
-    int code = mp_leapfrog(density, &metric, options->tuning.step_size, q, w, g, q_new, w, g_new, &logp_new, &kinetic);
+  /* points stand in turn at these two places, the last one at the first */
+  double *places[2] = {spare ? spare[MP_STATE_X] : ends, ends + 2 * stride};
+  double *gradients[2] = {spare ? spare[MP_STATE_GRAD] : ends + stride, ends + 3 * stride};
+
+  int64_t n_steps = mp_trajectory_length(options->n_steps, options->jitter, rng), step = 0;
+  int place = (int)((n_steps - 1) & 1), status = MP_OK;
+  double energy_start = mp_leapfrog_begin(dim, &metric, eps, rng, q, g, places[place], w) - *logp, energy, logp_new;
+  for (;;) {
+    double kinetic;
+    q = places[place], g = gradients[place];
+    int code = mp_leapfrog_arrive(density, &metric, eps, q, w, g, &logp_new, &kinetic);
     energy = kinetic - logp_new;
     status = mp_leapfrog_status(code, energy, energy_start);
-    q = q_new;
-    g = g_new;
-    step++;
+    if (++step >= n_steps || status != MP_OK) break;
+    place ^= 1;
+    mp_leapfrog_leave(dim, &metric, eps, q, w, g, places[place], w);
   }
   double error = energy - energy_start;
   double accept_prob = status == MP_OK ? (error <= 0.0 ? 1.0 : exp(-error)) : 0.0;
   int accepted = mp_uniform(rng) < accept_prob;
   if (accepted) {
-    memcpy(x, q, dim * sizeof *x);
-    memcpy(grad, g, dim * sizeof *x);
     *logp = logp_new;
+    if (spare) {
+      buffers[MP_STATE_X] = q, spare[MP_STATE_X] = x;
+      buffers[MP_STATE_GRAD] = g, spare[MP_STATE_GRAD] = grad;
+    } else {
+      memcpy(x, q, dim * sizeof *x);
+      memcpy(grad, g, dim * sizeof *x);
+    }
   }
   *info = (mp_hmc_info){{*logp, accept_prob, (int32_t)step, (uint8_t)accepted, status != MP_OK, (int16_t)status},
                         accepted ? energy : energy_start,

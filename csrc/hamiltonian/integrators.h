@@ -64,32 +64,66 @@ MP_INLINE mp_padded_metric mp_pad_metric(size_t dim, const mp_tuning *tuning, do
   return (mp_padded_metric){0, scratch, scratch};
 }
 
+/* The way out of a point: a kick of half a step and the drift; q_new may be q, and w_new w. */
+MP_INLINE void mp_leapfrog_leave(size_t dim, const mp_padded_metric *metric, double eps, const double *q,
+                                 const double *w, const double *grad, double *q_new, double *w_new) {
+  size_t padded = mp_padded(dim);
+  if (!metric->dense) {
+    mp_kick_drift(padded, eps, metric->scale, q, w, grad, q_new, w_new);
+    return;
+  }
+  mp_lower_transpose_product(dim, metric->scale, grad, metric->scratch);
+  mp_add_scaled(padded, 0.5 * eps, w, metric->scratch, w_new);
+  mp_lower_product(dim, metric->scale, w_new, metric->scratch);
+  mp_add_scaled(padded, eps, q, metric->scratch, q_new);
+}
+
+/* The way into the next: its gradient and the other kick; *kinetic = w'w / 2 behind it. The density's return code. */
+MP_INLINE int mp_leapfrog_arrive(const mp_density *density, const mp_padded_metric *metric, double eps, const double *q,
+                                 double *w, double *grad, double *logp, double *kinetic) {
+  size_t dim = density->dim, padded = mp_padded(dim);
+  double half = 0.5 * eps;
+  int code = mp_density_logp_grad(density, q, grad, logp);
+  *kinetic = NAN;
+  if (code) return code;
+  if (!metric->dense) {
+    *kinetic = mp_kick(padded, half, metric->scale, grad, w);
+    return 0;
+  }
+  mp_lower_transpose_product(dim, metric->scale, grad, metric->scratch);
+  mp_add_scaled(padded, half, w, metric->scratch, w);
+  *kinetic = mp_kinetic(padded, w);
+  return 0;
+}
+
 /* One leapfrog step from (q, w, grad) to (q_new, w_new, grad_new, *logp_new); *kinetic = w_new'w_new / 2. In-place w is
  * fine; q_new and grad_new must not be q and grad. The density's return code. */
 MP_INLINE int mp_leapfrog(const mp_density *density, const mp_padded_metric *metric, double eps, const double *q,
                           const double *w, const double *grad, double *q_new, double *w_new, double *grad_new,
                           double *logp_new, double *kinetic) {
-  size_t dim = density->dim, padded = mp_padded(dim);
-  double half = 0.5 * eps;
-  int code;
-  if (!metric->dense) {
-    mp_kick_drift(padded, eps, metric->scale, q, w, grad, q_new, w_new);
-    code = mp_density_logp_grad(density, q_new, grad_new, logp_new);
-    *kinetic = code ? NAN : mp_kick(padded, half, metric->scale, grad_new, w_new);
-    return code;
+  mp_leapfrog_leave(density->dim, metric, eps, q, w, grad, q_new, w_new);
+  return mp_leapfrog_arrive(density, metric, eps, q_new, w_new, grad_new, logp_new, kinetic);
+}
+
+/* How a trajectory begins: a momentum w from N(0, I), whose kinetic energy is the result, and the way out of q. A few numbers
+ * at a time: a long w is still in the first cache when it is used, and the other vectors come from memory meanwhile. */
+enum { MP_LEAPFROG_CHUNK = 64 };
+MP_INLINE double mp_leapfrog_begin(size_t dim, const mp_padded_metric *metric, double eps, bitgen_t *rng,
+                                   const double *q, const double *grad, double *q_new, double *w) {
+  if (metric->dense) {
+    mp_standard_normal(rng, dim, w);
+    double kinetic = mp_kinetic(mp_padded(dim), w);
+    mp_leapfrog_leave(dim, metric, eps, q, w, grad, q_new, w);
+    return kinetic;
   }
-  mp_lower_transpose_product(dim, metric->scale, grad, metric->scratch);
-  mp_add_scaled(padded, half, w, metric->scratch, w_new);
-  mp_lower_product(dim, metric->scale, w_new, metric->scratch);
-  mp_add_scaled(padded, eps, q, metric->scratch, q_new);
-  code = mp_density_logp_grad(density, q_new, grad_new, logp_new);
-  *kinetic = NAN;
-  if (!code) {
-    mp_lower_transpose_product(dim, metric->scale, grad_new, metric->scratch);
-    mp_add_scaled(padded, half, w_new, metric->scratch, w_new);
-    *kinetic = mp_kinetic(padded, w_new);
+  mp_v8 sum = {0};
+  for (size_t start = 0; start < dim; start += MP_LEAPFROG_CHUNK) {
+    size_t n = dim - start < MP_LEAPFROG_CHUNK ? dim - start : MP_LEAPFROG_CHUNK, padded = mp_padded(n);
+    mp_standard_normal(rng, n, w + start);
+    for (size_t i = start; i < start + padded; i += MP_LANES) sum += mp_load8(w + i) * mp_load8(w + i);
+    mp_kick_drift(padded, eps, metric->scale + start, q + start, w + start, grad + start, q_new + start, w + start);
   }
-  return code;
+  return 0.5 * mp_fold8(sum);
 }
 
 /* mp_status of an end point: MP_OK, or why it is a rejection. Non-finite gradients show in the kinetic energy. The

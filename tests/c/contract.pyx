@@ -27,7 +27,8 @@ cdef extern from "hamiltonian/nuts.h" nogil:
         double logp
     ctypedef struct mp_state:
         size_t n_buffers
-        void *const *buffers
+        void **buffers
+        void **spare
     ctypedef struct mp_nuts_options:
         mp_tuning tuning
         int64_t max_depth
@@ -68,7 +69,7 @@ def sample(bit_generator, double[::1] x, double step_size, Py_ssize_t n):
     options.tuning.step_size, options.tuning.metric, options.tuning.scale = step_size, 0, &scale[0]
     options.max_depth = 10
     buffers[0], buffers[1], buffers[2] = &x[0], &logp, &grad[0]
-    state.n_buffers, state.buffers = 3, buffers
+    state.n_buffers, state.buffers, state.spare = 3, buffers, NULL
     raw = np.zeros(mp_nuts_work_size(&options, dim) + 8)
     cdef double[::1] work = raw[(-raw.ctypes.data % 64) // 8:]
     draws = np.empty((n, dim))

@@ -13,7 +13,7 @@ static void run_riemannian(const mp_density *density, mp_riemannian_options *o, 
   memset(work, 0, size * sizeof *work);
   for (size_t i = 0; i < dim; i++) x[i] = 0.3;
   void *buffers[] = {x, &logp, grad};
-  mp_state state = {3, buffers};
+  mp_state state = {3, buffers, NULL};
   int status = mp_state_init(density, &state, grad);
   for (int64_t i = 0; i < n && status == MP_OK; i++) {
     mp_riemannian_info fixed;

@@ -141,7 +141,11 @@ static int run(enum kernel kernel, const mp_density *density, int metric, int me
   chain.options = &o;
   chain.density = density;
   chain.rng = &rng;
-  chain.state = (mp_state){3, buffers};
+  chain.state = (mp_state){3, buffers, NULL};
+  if (kernel == HMC && (metric_rule & 1)) { /* long vectors are exchanged, short ones copied */
+    chain.places = exactly(mp_places_size(dim) * sizeof(double));
+    memset(chain.places, 0, mp_places_size(dim) * sizeof(double));
+  }
   size_t work_size = work_sizes[kernel](&o, dim);
   chain.work = exactly(work_size * sizeof(double));
   memset(chain.work, 0, work_size * sizeof(double));
@@ -190,7 +194,7 @@ static int run(enum kernel kernel, const mp_density *density, int metric, int me
     control = 1;
     if (status == MP_OK) CHECK(mp_chain_run(&chain, n, n + 1) == MP_CANCELLED, "%s: not cancelled", label);
   }
-  free(scale), free(x), free(grad), free(chain.work), free(chain.stats);
+  free(scale), free(x), free(grad), free(chain.work), free(chain.stats), free(chain.places);
   return status;
 }
 
@@ -242,7 +246,7 @@ static void check_faults(int64_t n) {
     mp_density density = {.version = MP_DENSITY_VERSION, .dim = 2, .user_data = &t, .logp_grad = normal};
     double x[2] = {5.0, 0.0}, logp, grad[2];
     void *buffers[] = {x, &logp, grad};
-    mp_state state = {3, buffers};
+    mp_state state = {3, buffers, NULL};
     int status = mp_state_init(&density, &state, grad);
     CHECK(status == (fault == FATAL ? MP_DENSITY_FATAL : MP_BAD_START), "start: fault %s", fault_names[fault]);
   }

@@ -39,10 +39,14 @@ typedef struct mp_info {
 } mp_info;
 
 /* Buffers of a state, in the order in which the kernel declares them. The first is the position x[dim] and the second
- * logp[1] for every kernel; gradient kernels go on with grad[dim]. */
+ * logp[1] for every kernel; gradient kernels go on with grad[dim].
+ *
+ * `spare` NULL: a step leaves the pointers alone. Else it holds second vectors for x and grad, at their places, and all
+ * four are padded with zeros to a multiple of 8 doubles: a step may exchange pointers where it would copy. */
 typedef struct mp_state {
   size_t n_buffers;
-  void *const *buffers;
+  void **buffers;
+  void **spare;
 } mp_state;
 
 enum { MP_STATE_X = 0, MP_STATE_LOGP = 1, MP_STATE_GRAD = 2 };
@@ -53,7 +57,7 @@ enum mp_metric { MP_DIAGONAL = 0, MP_DENSE = 1 };
 typedef struct mp_tuning {
   double step_size;
   int64_t metric; /* mp_metric */
-  double *scale;  /* S: MP_DIAGONAL dim numbers, MP_DENSE a row-major lower triangular dim * dim factor */
+  double *scale; /* S: MP_DIAGONAL dim numbers, MP_DENSE a row-major lower triangular dim * dim factor */
 } mp_tuning;
 
 typedef int (*mp_step_fn)(const void *options, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
