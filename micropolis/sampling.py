@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from . import checks, starts, storage, workers
+from . import checks, pages, starts, storage, workers
 from . import progress as progress_bar
 from .chains import TICK, ChainJob
 from .density import Density
@@ -263,7 +263,8 @@ class _Run:
             work = [self._task(job) for job in self.jobs]
         interrupted = False
         futures: list[Future[None]] = []
-        with workers.pool(self.workers) as pool:
+        ahead = pages.made_ready(self.draws, [job.progress for job in self.jobs])
+        with ahead, workers.pool(self.workers) as pool:
             try:
                 for task in work:
                     futures.append(pool.submit(task))
