@@ -130,7 +130,7 @@ static size_t arrange(const mp_network *network, int64_t block, void *work, work
     w->images[i] = carve_reals(&at, &total, widest_images * GROUP);
     w->image_tangents[i] = carve_reals(&at, &total, widest_images * GROUP);
   }
-  w->tile = carve_reals(&at, &total, most_units * POINTS * GROUP);
+  w->tile = carve_reals(&at, &total, most_units * AT_ONCE * GROUP);
   w->losses = carve(&at, &total, (size_t)block * sizeof(double));
   w->scratch = carve(&at, &total, rows_scratch_size(network->n_outputs));
   return total;

@@ -28,12 +28,16 @@ static int64_t most_threads(const mp_network *network) {
   return network->threads < 1 ? 1 : network->threads > MOST_THREADS ? MOST_THREADS : network->threads;
 }
 
-/* Rows of the blocks of a call: whole groups of images, all about equal, and one for each thread where there are rows
- * enough. */
+/* Rows of the blocks of a call, all about equal: whole groups of images in one thread; in several a block for each, where
+ * there are rows enough, and in the longest no more rows than its number of groups asks for. */
 static int64_t block_rows(const mp_network *network, int64_t n) {
-  int64_t most = most_rows(network), threads = most_threads(network), blocks = (n + most - 1) / most;
+  int64_t largest = most_rows(network), threads = most_threads(network), blocks = (n + largest - 1) / largest;
   if (threads > 1 && blocks % threads && n >= 2 * threads) blocks += threads - blocks % threads;
-  return blocks > 0 ? groups_of((n + blocks - 1) / blocks) * GROUP : GROUP;
+  if (blocks < 2) return groups_of(most(n, 1)) * GROUP;
+  int64_t equal = (n + blocks - 1) / blocks, groups = groups_of(equal);
+  if (threads < 2) return groups * GROUP;
+  int64_t last = most(groups_of(n) - groups * (blocks - 1), 0); /* groups left for the last block, which are full */
+  return most(equal, (n - last * GROUP + blocks - 2) / (blocks - 1));
 }
 
 static size_t rounded(size_t size) { return (size + 63) / 64 * 64; }
@@ -61,6 +65,7 @@ static void *run_task(void *task_) {
   task *t = task_;
   const mp_network *network = t->network;
   int64_t n_outputs = network->n_outputs;
+  if (t->gradient) memset(t->gradient, 0, (size_t)network->n_parameters * sizeof(real));
   for (int64_t b = t->first; b < t->last; b++) {
     int64_t start = b * t->block, count = t->n - start < t->block ? t->n - start : t->block;
     const real *x = block_inputs(t, start, count), *outputs = forward_block(network, t->theta, count, x, &t->w);
@@ -106,10 +111,7 @@ static double share_out(task *call, void *work, int64_t *seen) {
     tasks[i] = *call;
     tasks[i].first = blocks * i / parts, tasks[i].last = blocks * (i + 1) / parts;
     at += arrange(network, call->block, at, &tasks[i].w);
-    if (call->gradient) {
-      if (i > 0) tasks[i].gradient = carve(&at, &size, (size_t)n_parameters * sizeof(real));
-      memset(tasks[i].gradient, 0, (size_t)n_parameters * sizeof(real));
-    }
+    if (call->gradient && i > 0) tasks[i].gradient = carve(&at, &size, (size_t)n_parameters * sizeof(real));
   }
   mp_blas_enter(network);
   for (int64_t i = 1; i < parts; i++) started[i] = pthread_create(threads + i, NULL, run_task, tasks + i) == 0;

@@ -38,7 +38,7 @@ def build(name, dtype="float64", rows=5):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("rows", [1, 5, 70])
+@pytest.mark.parametrize("rows", [1, 4, 5, 12, 70])
 def test_forward_is_that_of_numpy(name, dtype, rows):
     net, x, y = build(name, dtype, rows)
     outputs = net(x)
@@ -66,6 +66,20 @@ def test_gradient_and_product_agree_with_differences(name):
         gradients.append(net.value_and_grad(x, y)[1])
     net.parameters = theta
     np.testing.assert_allclose(net.hvp(x, y, vector), (gradients[0] - gradients[1]) / (2 * h), atol=2e-7)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("rows", [2, 3, 4, 7, 8, 11, 13])
+def test_gradient_and_product_are_sums_over_rows(name, dtype, rows):
+    # one row is half a group of images, and rows at the end are half a group or a whole one
+    net, x, y = build(name, dtype, rows)
+    vector = np.random.default_rng(1).standard_normal(net.n_parameters).astype(dtype)
+    each = [net.value_and_grad(x[i : i + 1], y[i : i + 1])[1].astype(float) for i in range(rows)]
+    products = [net.hvp(x[i : i + 1], y[i : i + 1], vector).astype(float) for i in range(rows)]
+    for got, parts in ((net.value_and_grad(x, y)[1], each), (net.hvp(x, y, vector), products)):
+        scale = np.abs(parts).sum(axis=0).max()
+        np.testing.assert_allclose(got, np.sum(parts, axis=0), atol=scale * (1e-13 if dtype == "float64" else 1e-5))
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
