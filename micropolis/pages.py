@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,22 +24,21 @@ PAUSE = 0.01  # seconds
 
 
 @contextlib.contextmanager
-def made_ready(draws: NDArray[Any], progress: Sequence[NDArray[np.int64]]) -> Iterator[None]:
-    """Make pages of draws (chains, draws, dim) ready; `progress` holds the number of draws made by each chain."""
+def made_ready(draws: NDArray[Any], made: Callable[[], Sequence[int]]) -> Iterator[None]:
+    """Make pages of draws (chains, draws, dim) ready; `made()` is how many draws each chain has by now."""
     if isinstance(draws, np.memmap) or draws.shape[1] == 0 or draws[0, 0].nbytes < LONG_DRAW:
         yield
         return
     done = threading.Event()
-    thread = threading.Thread(target=_run_ahead, args=(draws, progress, done), name="micropolis pages", daemon=True)
+    thread = threading.Thread(target=_run_ahead, args=(draws, made, done), name="micropolis pages", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        done.set()
-        thread.join()
+        done.set()  # and no join, which a Ctrl-C could break off: the thread holds the draws until it has seen this
 
 
-def _run_ahead(draws: NDArray[Any], progress: Sequence[NDArray[np.int64]], done: threading.Event) -> None:
+def _run_ahead(draws: NDArray[Any], made: Callable[[], Sequence[int]], done: threading.Event) -> None:
     import ctypes
     import mmap
 
@@ -52,8 +51,8 @@ def _run_ahead(draws: NDArray[Any], progress: Sequence[NDArray[np.int64]], done:
     chain_size, draw_size = draws[0].nbytes, draws[0, 0].nbytes
     while not done.is_set():
         waiting = True
-        for i, start in enumerate(starts):
-            wanted = start + min(int(progress[i][0]) * draw_size + AHEAD, chain_size)
+        for i, (start, n) in enumerate(zip(starts, made(), strict=True)):
+            wanted = start + min(n * draw_size + AHEAD, chain_size)
             if ready[i] < wanted:
                 if madvise(ready[i], min(AT_ONCE, wanted - ready[i]), POPULATE_WRITE):
                     return  # a kernel that does not know this, or no memory: the chains will see to it

@@ -263,7 +263,7 @@ class _Run:
             work = [self._task(job) for job in self.jobs]
         interrupted = False
         futures: list[Future[None]] = []
-        ahead = pages.made_ready(self.draws, [job.progress for job in self.jobs])
+        ahead = pages.made_ready(self.draws, lambda: [0 if job.warm else int(job.progress[0]) for job in self.jobs])
         with ahead, workers.pool(self.workers) as pool:
             try:
                 for task in work:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 import threading
 import time
@@ -26,55 +28,54 @@ def threads():
     return [thread for thread in threading.enumerate() if thread.name == "micropolis pages"]
 
 
-def settled():
-    """What is resident once the thread has nothing to do for the moment."""
-    before = -1
-    while before != (now := resident()):
-        before = now
-        time.sleep(0.1)
-    return now
+def wait_until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 @pytest.fixture
 def populates():
-    draws = np.empty((1, 40, MEGA))
-    with pages.made_ready(draws, [np.zeros(2, np.int64)]):
-        time.sleep(0.1)
-        if not threads():
-            pytest.skip("this kernel has no MADV_POPULATE_WRITE")
+    page = mmap.mmap(-1, mmap.PAGESIZE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    if ctypes.CDLL(None).madvise(ctypes.c_void_p(address), ctypes.c_size_t(mmap.PAGESIZE), pages.POPULATE_WRITE):
+        pytest.skip("this kernel has no MADV_POPULATE_WRITE")
 
 
 def test_a_little_ahead_of_each_chain(populates):
     before, draws = resident(), np.empty((2, 20, MEGA))
-    progress = [np.zeros(2, np.int64) for _ in range(2)]
-    with pages.made_ready(draws, progress):
+    made = [0, 0]
+    with pages.made_ready(draws, lambda: made):
         slack = 12 * MEGA  # huge pages at both ends, and what else the process does
         for done in (0, 3):
-            progress[1][0] = done
-            assert abs(settled() - before - 2 * pages.AHEAD - done * 8 * MEGA) <= slack
-    assert not threads()
+            made[1] = done
+            expected = before + 2 * pages.AHEAD + done * 8 * MEGA
+            wait_until(lambda expected=expected: resident() > expected - slack)
+            time.sleep(10 * pages.PAUSE)
+            assert resident() < expected + slack
+    wait_until(lambda: not threads())
 
 
 def test_what_is_there_stays(populates):
     draws = np.random.default_rng(1).random((2, 3, MEGA))
-    expected, progress = draws.copy(), [np.full(2, 1), np.full(2, 3)]
-    with pages.made_ready(draws, progress):
-        settled()
+    expected = draws.copy()
+    with pages.made_ready(draws, lambda: [1, 3]):
+        wait_until(lambda: not threads())  # all is ready
     np.testing.assert_array_equal(draws, expected)
 
 
 def test_short_draws_files_and_no_draws_need_no_thread(tmp_path):
-    progress = [np.zeros(2, np.int64)]
     mapped = np.lib.format.open_memmap(tmp_path / "draws.npy", "w+", np.float64, (1, 4, MEGA))
     for draws in (np.empty((1, 100, 1000)), np.empty((1, 0, MEGA)), mapped):
-        with pages.made_ready(draws, progress):
+        with pages.made_ready(draws, lambda: [0]):
             assert not threads()
 
 
 def test_an_error_ends_the_thread():
-    with pytest.raises(KeyboardInterrupt), pages.made_ready(np.empty((1, 40, MEGA)), [np.zeros(2, np.int64)]):
+    with pytest.raises(KeyboardInterrupt), pages.made_ready(np.empty((1, 40, MEGA)), lambda: [0]):
         raise KeyboardInterrupt
-    assert not threads()
+    wait_until(lambda: not threads())
 
 
 def test_the_same_draws_with_and_without(monkeypatch):

@@ -23,19 +23,19 @@ typedef struct mp_chain {
   const mp_density *density;
   bitgen_t *rng;
   mp_state state;
-  double *places; /* [mp_places_size(dim)] zeros: x and grad move about there while a run lasts; NULL: they stay */
+  double *places; /* [mp_places_size(dim)] zeros that x and grad move about in, or NULL */
   double *work;
-  int64_t thin; /* steps per kept draw */
-  double *draws; /* [n][dim], or NULL */
+  int64_t thin;       /* steps per kept draw */
+  double *draws;      /* [n][dim], or NULL */
   float *draws_float; /* the same in single precision, or NULL */
-  char *stats; /* [n] info records */
+  char *stats;        /* [n] info records */
   size_t info_size;
   size_t n_flags,
       flags[MP_MAX_FLAGS]; /* offsets of the record's own booleans (uint8_t), which are of any step of a draw */
   const mp_adaptation *adaptation; /* NULL: sampling */
   double *memory, *adaptation_work;
   const volatile int32_t *control; /* mp_control */
-  volatile int64_t *progress; /* [0] draws made, [1] divergences among them */
+  volatile int64_t *progress;      /* [0] draws made, [1] divergences among them */
 } mp_chain;
 
 size_t mp_places_size(size_t dim); /* in doubles */
