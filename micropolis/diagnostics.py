@@ -17,7 +17,7 @@ UNSOLVED_LIMIT = 0.01  # steps with several solutions begin to bias the draws
 R_HAT_LIMIT = 1.01  # Vehtari et al. 2021, Rank-normalization, folding, and localization
 ESS_PER_CHAIN = 100  # the same
 BFMI_LIMIT = 0.3  # Betancourt 2016, Diagnosing suboptimal cotangent disintegrations
-LARGE = 1 << 22  # numbers in a trace; a pass over fewer takes a millisecond
+LARGE = 1 << 22  # numbers in a trace; a pass over fewer takes some milliseconds
 
 
 def r_hat_and_ess(draws: NDArray[Any], threads: int = 1) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -33,6 +33,7 @@ def r_hat_and_ess(draws: NDArray[Any], threads: int = 1) -> tuple[NDArray[np.flo
     """
     if draws.strides[2] != draws.itemsize:
         draws = draws.copy()
+    threads = min(threads, workers.available())
     if threads == 1 or draws.size < LARGE:
         return convergence(draws)
     edges = np.linspace(0, draws.shape[2], threads + 1).astype(int)

@@ -31,8 +31,8 @@ def made_ready(draws: NDArray[Any], made: Callable[[], Sequence[int]]) -> Iterat
         return
     done = threading.Event()
     thread = threading.Thread(target=_run_ahead, args=(draws, made, done), name="micropolis pages", daemon=True)
-    thread.start()
     try:
+        thread.start()
         yield
     finally:
         done.set()  # and no join, which a Ctrl-C could break off: the thread holds the draws until it has seen this
@@ -53,8 +53,8 @@ def _run_ahead(draws: NDArray[Any], made: Callable[[], Sequence[int]], done: thr
         waiting = True
         for i, (start, n) in enumerate(zip(starts, made(), strict=True)):
             wanted = start + min(n * draw_size + AHEAD, chain_size)
-            if ready[i] < wanted:
-                if madvise(ready[i], min(AT_ONCE, wanted - ready[i]), POPULATE_WRITE):
+            if ready[i] < wanted and not done.is_set():
+                if madvise(ready[i], min(AT_ONCE, start + chain_size - ready[i]), POPULATE_WRITE):
                     return  # a kernel that does not know this, or no memory: the chains will see to it
                 ready[i] += AT_ONCE
                 waiting = False

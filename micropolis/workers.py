@@ -8,8 +8,9 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-# A run holds a pool of its size and, with a checkpoint, one of a single thread: two runs at once come back to four.
-MOST_IDLE = 4
+# A run holds a pool of its size, one for the checks behind it and, with a checkpoint, one of a single thread: two runs
+# at once come back to six.
+MOST_IDLE = 6
 _given_up: set[ThreadPoolExecutor] = set()
 _idle: list[tuple[int, ThreadPoolExecutor]] = []  # pools that no run holds and their sizes, the last used last
 _lock = threading.Lock()

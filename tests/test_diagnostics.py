@@ -23,10 +23,9 @@ def readable(draws):
     half, length = n // 2, int(np.sqrt(n))
     halves = np.concatenate([draws[:, :half], draws[:, n - half :]]).astype(np.float64)
     within, between = halves.var(axis=1, ddof=1).mean(axis=0), halves.mean(axis=1).var(axis=0, ddof=1)
-    batches = halves[:, half % length :].reshape(len(halves), -1, length, draws.shape[2]).mean(axis=2)
-    total = halves.reshape(-1, draws.shape[2])
-    spread = batches.reshape(-1, draws.shape[2]).var(axis=0, ddof=1)
-    return np.sqrt((half - 1) / half + between / within), len(total) * total.var(axis=0) / (length * spread)
+    batched = halves[:, half % length :].reshape(-1, length, draws.shape[2])
+    spread, variance = batched.mean(axis=1).var(axis=0, ddof=1), batched.var(axis=(0, 1))
+    return np.sqrt((half - 1) / half + between / within), len(halves) * half * variance / (length * spread)
 
 
 NAMES = tuple(f"x[{i}]" for i in range(4))
@@ -69,6 +68,13 @@ def test_split_r_hat_is_arviz_split():
     np.testing.assert_allclose(diagnostics.r_hat_and_ess(draws)[0], expected, rtol=1e-10)
 
 
+def test_a_far_start_outside_the_batches_is_no_large_sample_size():
+    draws = np.random.default_rng(4).standard_normal((4, 1000, 1))
+    usual = diagnostics.r_hat_and_ess(draws)[1]
+    draws[0, 0] = 1e9  # 500 = 4 + 16 batches of 31
+    assert diagnostics.r_hat_and_ess(draws)[1] == pytest.approx(usual, rel=1e-9)
+
+
 @pytest.mark.parametrize("correlation", [0.0, 0.6])
 def test_batch_ess_of_an_autoregression(correlation):
     # AR(1): ESS = N (1 - r) / (1 + r). Batches of b = 100: relative bias 2 r / (b (1 - r^2)) < 2 %, sd
@@ -98,6 +104,7 @@ def test_the_pass_over_the_draws_is_its_readable_twin(n, dim):
 
 def test_threads_share_the_coordinates(monkeypatch):
     monkeypatch.setattr(diagnostics, "LARGE", 0)
+    monkeypatch.setattr(diagnostics.workers, "available", lambda: 3)
     for dim in (1, 2, 1000):
         draws = np.random.default_rng(dim).standard_normal((2, 20, dim))
         for got, expected in zip(diagnostics.r_hat_and_ess(draws, 3), diagnostics.r_hat_and_ess(draws), strict=True):

@@ -28,7 +28,7 @@ metropolis hamiltonian
 readable sfc64
 kernels
 trace
-chains storage
+chains storage pages
 starts steps
 sampling
 cuda

@@ -44,16 +44,16 @@ def populates():
 
 
 def test_a_little_ahead_of_each_chain(populates):
-    before, draws = resident(), np.empty((2, 20, MEGA))
-    made = [0, 0]
+    # memory that nobody asked huge pages for, and draws much smaller than those
+    size = pages.LONG_DRAW // 8
+    before, draws = resident(), np.frombuffer(mmap.mmap(-1, 2 * 400 * 8 * size)).reshape(2, 400, size)
+    made, slack = [0, 0], 12 * MEGA  # slack: what else the process does
     with pages.made_ready(draws, lambda: made):
-        slack = 12 * MEGA  # huge pages at both ends, and what else the process does
-        for done in (0, 3):
+        for done in range(0, 201, 2):
             made[1] = done
-            expected = before + 2 * pages.AHEAD + done * 8 * MEGA
-            wait_until(lambda expected=expected: resident() > expected - slack)
-            time.sleep(10 * pages.PAUSE)
-            assert resident() < expected + slack
+            time.sleep(1.5 * pages.PAUSE)
+            assert resident() < before + 2 * pages.AHEAD + done * 8 * size + slack
+        wait_until(lambda: resident() > before + 2 * pages.AHEAD + made[1] * 8 * size - slack)
     wait_until(lambda: not threads())
 
 
@@ -66,6 +66,7 @@ def test_what_is_there_stays(populates):
 
 
 def test_short_draws_files_and_no_draws_need_no_thread(tmp_path):
+    wait_until(lambda: not threads())
     mapped = np.lib.format.open_memmap(tmp_path / "draws.npy", "w+", np.float64, (1, 4, MEGA))
     for draws in (np.empty((1, 100, 1000)), np.empty((1, 0, MEGA)), mapped):
         with pages.made_ready(draws, lambda: [0]):

@@ -7,7 +7,7 @@
  * Most groups are GROUP images, one vector's worth; the last may be HALF of one, and a vector then holds two neighbouring
  * points of its images.
  *
- * A tile at the edge of a plane reads up to AT_ONCE - 1 vectors behind it and drops what comes of them: behind every group
+ * A tile at the edge of a plane reads less than AT_ONCE vectors behind it and drops what comes of them: behind every group
  * there must be that much memory. */
 #ifndef MICROPOLIS_IMAGES_H
 #define MICROPOLIS_IMAGES_H
