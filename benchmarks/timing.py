@@ -35,12 +35,14 @@ def worth_of_two_cores(function: Callable[[], Any], repeats: int = 9) -> float:
     """
     ratios = []
     with ThreadPoolExecutor(2) as pool:
-        for _ in range(repeats):
-            alone = least_seconds(function, 3)
+
+        def seconds(threads: int) -> float:
             begin = time.perf_counter()
-            for future in [pool.submit(least_seconds, function, 5) for _ in range(2)]:
-                future.result()
-            ratios.append(2 * 5 * alone / (time.perf_counter() - begin))
+            list(pool.map(lambda _: [function() for _ in range(5)], range(threads)))
+            return time.perf_counter() - begin
+
+        for _ in range(repeats):
+            ratios.append(2 * seconds(1) / seconds(2))
     return statistics.median(ratios)
 
 

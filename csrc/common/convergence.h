@@ -9,7 +9,7 @@ typedef struct mp_draws {
   size_t n_chains, n_draws, dim;
   const char *data;
   ptrdiff_t chain_stride, draw_stride; /* bytes */
-  int single;                       /* float, else double */
+  int single;                          /* float, else double */
 } mp_draws;
 
 /* r_hat[dim] (Gelman et al. 2013, Bayesian Data Analysis, 11.4, without ranks) and ess[dim] by batch means of length

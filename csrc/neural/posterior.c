@@ -18,32 +18,28 @@ static void *reals_of(const mp_posterior *p, double *out, void *copy) {
 }
 
 /* out = -factor reals - share * precision v, tensor by tensor; returns the sum of precision v_i^2. Without reals: zeros in their place;
- * without out: the sum alone. In double precision reals and out may be one array. v is read once: a chunk of it stays in the
- * first cache from the one loop to the next. */
-enum { CHUNK = 1024 };
+ * without out: the sum alone. In double precision reals and out may be one array. */
 static MP_CLONES double with_prior(const mp_posterior *p, double factor, double share, const double *v,
                                    const void *reals, double *out) {
   const float *single = p->network->dtype == MP_FLOAT32 ? reals : NULL;
   const double *twice = p->network->dtype == MP_FLOAT64 ? reals : NULL;
   double square = 0.0;
-  int64_t i = 0;
+  int64_t start = 0;
   for (int64_t tensor = 0; tensor < p->n_tensors; tensor++) {
     double sums[MP_LANES] = {0}, precision = p->precisions[tensor], slope = share * precision;
+    int64_t end = p->ends[tensor], i = start;
     mp_v8 lanes = {0};
-    for (int64_t stop; i < p->ends[tensor]; i = stop) {
-      int64_t start = i, last = p->ends[tensor] - start <= CHUNK;
-      stop = last ? p->ends[tensor] : start + CHUNK;
-      for (; i + MP_LANES <= stop; i += MP_LANES) lanes += mp_load8(v + i) * mp_load8(v + i);
-      if (last) mp_store8(sums, lanes);
-      for (int64_t lane = 0; i < stop; i++, lane++) sums[lane] += v[i] * v[i];
-      if (out && single)
-        for (i = start; i < stop; i++) out[i] = -factor * (double)single[i] - slope * v[i];
-      else if (out && twice)
-        for (i = start; i < stop; i++) out[i] = -factor * twice[i] - slope * v[i];
-      else if (out)
-        for (i = start; i < stop; i++) out[i] = -slope * v[i];
-    }
+    for (; i + MP_LANES <= end; i += MP_LANES) lanes += mp_load8(v + i) * mp_load8(v + i);
+    mp_store8(sums, lanes);
+    for (int64_t lane = 0; i < end; i++, lane++) sums[lane] += v[i] * v[i];
     square += precision * mp_fold_lanes(sums);
+    if (out && single)
+      for (i = start; i < end; i++) out[i] = -factor * (double)single[i] - slope * v[i];
+    else if (out && twice)
+      for (i = start; i < end; i++) out[i] = -factor * twice[i] - slope * v[i];
+    else if (out)
+      for (i = start; i < end; i++) out[i] = -slope * v[i];
+    start = end;
   }
   return square;
 }

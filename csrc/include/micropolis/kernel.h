@@ -57,7 +57,7 @@ enum mp_metric { MP_DIAGONAL = 0, MP_DENSE = 1 };
 typedef struct mp_tuning {
   double step_size;
   int64_t metric; /* mp_metric */
-  double *scale; /* S: MP_DIAGONAL dim numbers, MP_DENSE a row-major lower triangular dim * dim factor */
+  double *scale;  /* S: MP_DIAGONAL dim numbers, MP_DENSE a row-major lower triangular dim * dim factor */
 } mp_tuning;
 
 typedef int (*mp_step_fn)(const void *options, const mp_density *density, bitgen_t *rng, mp_state *state, double *work,
