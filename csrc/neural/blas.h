@@ -12,6 +12,7 @@
 #include "neural/activations.h"
 #include "neural/images.h"
 #include "neural/losses.h"
+#include "neural/winners.h"
 
 /* Bytes that a block's values may take: a share of the last cache, found best on the reference network
  * (benchmarks/bench_neural.py) among 1, 4 and 24 MiB. */
@@ -29,6 +30,7 @@ typedef struct {
   int64_t stride; /* from one group's images to those of the next; 0: nobody looks at them later, all share one place */
   real *out, *tangent;
   integer *winners; /* of max pooling */
+  winners_work pooled; /* the convolution one or two nodes before whose gradient the winners make, if there is one */
 } node;
 
 typedef struct {
@@ -61,6 +63,36 @@ static int64_t groups_of(int64_t n) { return (n + GROUP - 1) / GROUP; }
 static int is_activation(int kind) { return kind >= MP_RELU; }
 static int is_window(int kind) { return kind == MP_CONV2D || kind == MP_MAX_POOL2D; }
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* The convolution before max pooling, or before the activation before it, whose gradient its winners make; or NULL. The
+ * slope of that activation follows from the pool's value, unless another activation has taken its place. first: the node of
+ * the first weights, n: that of the pool. */
+static const mp_layer *convolution_pooled(const mp_network *network, int64_t l, int64_t first, int64_t n) {
+  const mp_layer *pool = network->layers + l;
+  if (l == 0) return NULL;
+  int activated = l > 1 && is_activation(pool[-1].kind);
+  if (activated && l + 1 < network->n_layers && is_activation(pool[1].kind)) return NULL;
+  const mp_layer *layer = pool - 1 - activated;
+  return layer->kind == MP_CONV2D && winners_pay(layer, pool, first == n - 1 - activated) ? layer : NULL;
+}
+
+static void carve_winners(const mp_layer *layer, const mp_layer *pool, char **at, size_t *total, winners_work *work) {
+  window w = window_of(layer);
+  const convolution *s = &w.sizes;
+  int64_t most_winners = s->units * pool->out[1] * pool->out[2] + 1; /* the list is written one behind its end */
+  work->layer = layer;
+  work->weights = carve_reals(at, total, laid_out_size(&w));
+  work->sums = carve_reals(at, total, laid_out_size(&w));
+  work->totals = carve_reals(at, total, laid_out_size(&w));
+  work->pixels = carve_reals(at, total, GROUP * pixels_size(&w));
+  work->back = carve_reals(at, total, GROUP * pixels_size(&w));
+  work->list = carve(at, total, (size_t)most_winners * sizeof(winner));
+  work->sorted = carve(at, total, (size_t)most_winners * sizeof(winner));
+  work->unit_ends = carve(at, total, (size_t)s->units * sizeof(int64_t));
+  work->place_ends = carve(at, total, (size_t)s->plane * sizeof(int64_t));
+  work->offsets = carve(at, total, (size_t)w.vectors * sizeof(int64_t));
+  work->corners = carve(at, total, (size_t)s->plane_out * sizeof(integer));
+}
 
 /* Adds a node, with room for what it puts out. */
 static void add_node(node next, int64_t block, char **at, size_t *total, void *work, workspace *w, node *before) {
@@ -115,6 +147,8 @@ static size_t arrange(const mp_network *network, int64_t block, void *work, work
                    .images = images,
                    .pooled_next = layer->kind == MP_CONV2D && l + 1 < network->n_layers &&
                                   layer[1].kind == MP_MAX_POOL2D};
+      const mp_layer *pooled = layer->kind == MP_MAX_POOL2D ? convolution_pooled(network, l, first, w->n_nodes) : NULL;
+      if (pooled) carve_winners(pooled, layer, &at, &total, &next.pooled);
       if (first < 0 && (layer->kind == MP_LINEAR || layer->kind == MP_CONV2D)) first = w->n_nodes;
       add_node(next, block, &at, &total, work, w, &before);
       if (images) widest_images = most(widest_images, next.n_out);
@@ -258,7 +292,9 @@ static void backward_block(const mp_network *network, const real *theta, int64_t
     }
     if (s->kind == LEAVE) {
       node *begin = begin_of_images(s);
+      begin_images_back(theta, s, begin, w);
       for (int64_t g = 0; g < groups_of(n); g++) backward_images(theta, s, begin, g, n, w, delta, other, gradient);
+      end_images_back(s, begin, gradient);
       s = begin;
     } else {
       add_gradient(network, s, n, delta, input_of(w, s, inputs), 1, gradient);

@@ -47,8 +47,23 @@ static void tangent_images(const real *theta, const real *vector, const node *s,
 
 static void add_convolution_gradient(int64_t lanes, const node *s, const real *delta, const real *in, int with_bias,
                                      real *gradient) {
-  real *bias = with_bias && s->layer->bias >= 0 ? gradient + s->layer->bias : NULL;
-  convolve_gradient(lanes, s->layer, delta, in, gradient + s->layer->weight, bias);
+  convolve_gradient(lanes, s->layer, delta, in, gradient + s->layer->weight);
+  if (with_bias && s->layer->bias >= 0)
+    sum_planes(s->layer->out[0], s->layer->out[1] * s->layer->out[2] * lanes, delta, gradient + s->layer->bias);
+}
+
+/* The convolution pooled by s. */
+static const node *node_pooled(const node *s) { return s[-1].layer == s->pooled.layer ? s - 1 : s - 2; }
+
+/* Before and after backward_images of all groups. */
+static void begin_images_back(const real *theta, const node *end, const node *begin, const workspace *w) {
+  for (const node *s = begin + 1; s < end; s++)
+    if (s->pooled.layer)
+      begin_winners(&s->pooled, node_pooled(s) > w->first ? weights_of(node_pooled(s), theta) : NULL);
+}
+static void end_images_back(const node *end, const node *begin, real *gradient) {
+  for (const node *s = begin + 1; s < end; s++)
+    if (s->pooled.layer) end_winners(&s->pooled, gradient + s->pooled.layer->weight);
 }
 
 /* Adds the gradient of group g, where delta are the slopes by the rows behind `end`; back: by the rows before `begin`,
@@ -63,7 +78,14 @@ static void backward_images(const real *theta, const node *end, const node *begi
       slope_tile(s->kind, group_tiles(s, lanes), TILE, out_of(s, g), slopes);
       continue;
     }
-    if (s->kind == MP_MAX_POOL2D) {
+    if (s->pooled.layer) {
+      const node *from = node_pooled(s);
+      if (from < s - 1) slope_tile(s[-1].kind, group_tiles(s, lanes), TILE, out_of(s, g), slopes);
+      add_winners(&s->pooled, s->layer->out[1] * s->layer->out[2], lanes, least(lanes, n - g * GROUP), slopes,
+                  winners_of(s, g), out_of(from - 1, g), from->layer->bias < 0 ? NULL : gradient + from->layer->bias,
+                  from > w->first ? other : NULL);
+      s = from;
+    } else if (s->kind == MP_MAX_POOL2D) {
       spread_winners(lanes, s->layer, slopes, winners_of(s, g), other);
     } else {
       add_convolution_gradient(lanes, s, slopes, out_of(s - 1, g), 1, gradient);

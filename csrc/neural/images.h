@@ -180,7 +180,7 @@ MP_INLINE void add_products(const real *const *deltas, const real *const *inputs
 }
 
 MP_INLINE void convolve_gradient_of(int64_t lanes, const mp_layer *layer, const real *delta, const real *in,
-                                    real *gradient, real *bias) {
+                                    real *gradient) {
   const convolution s = sizes_of(layer);
   const int64_t line = s.width_out * lanes, whole = line / GROUP * GROUP;
   for (int64_t first = 0; first < s.units; first += UNITS) {
@@ -199,18 +199,22 @@ MP_INLINE void convolve_gradient_of(int64_t lanes, const mp_layer *layer, const 
           gradient[(first + i) * s.taps + tap + j] += fold_group(sums[i][j]);
     }
   }
-  for (int64_t u = 0, size = s.plane_out * lanes; bias && u < s.units; u++, delta += size) {
+}
+
+/* gradient [units][taps] += sums of delta times the inputs over points and lanes */
+static MP_CLONES void convolve_gradient(int64_t lanes, const mp_layer *layer, const real *delta, const real *in,
+                                        real *gradient) {
+  FOR_LANES(lanes, convolve_gradient, layer, delta, in, gradient);
+}
+
+/* sums [units] += sums of delta [units][size], size a multiple of HALF */
+static MP_CLONES void sum_planes(int64_t units, int64_t size, const real *delta, real *sums) {
+  for (int64_t u = 0; u < units; u++, delta += size) {
     group sum = {0};
     for (int64_t i = 0; i < size; i += GROUP)
       sum += size - i < GROUP ? load_some(delta + i, HALF) : load_group(delta + i);
-    bias[u] += fold_group(sum);
+    sums[u] += fold_group(sum);
   }
-}
-
-/* gradient [units][taps] += sums of delta times the inputs, bias (or NULL) [units] += sums of delta, over points and lanes */
-static MP_CLONES void convolve_gradient(int64_t lanes, const mp_layer *layer, const real *delta, const real *in,
-                                        real *gradient, real *bias) {
-  FOR_LANES(lanes, convolve_gradient, layer, delta, in, gradient, bias);
 }
 
 MP_INLINE void pool_of(int64_t lanes, const mp_layer *layer, const real *in, real *out, integer *winners) {
