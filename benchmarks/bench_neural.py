@@ -6,10 +6,10 @@ Floors. 2-10-10-2 takes 140 multiply-adds a row forward and about three times th
 rows, 14 us at eight doubles a cycle and 3.7 GHz; tanh, exp and log come on top. 784-100-10 is nothing but its matrix
 products: they are timed by themselves, as SciPy's sgemm, in the same process. The convolutional network (conv 20@5x5,
 pool 2, ReLU, conv 50@5x5, pool 2, ReLU, 800-500, ReLU, 500-10: 431,080 parameters, 28 x 28 images) takes 2.29 million
-multiply-adds an image forward and 6.59 million with the gradient: 1.318 GFLOP for 100 images. All of its matrix products
-are timed by themselves too, with the shapes that blocks of rows give them. Pooling leaves a slope at one output of a
-convolution in four, so 3.97 million suffice, .60 of them (csrc/neural/winners.h; fewer where ReLU is at zero); laying out
-windows, pooling and the 431,080 normals of a draw come on top.
+multiply-adds an image forward and 6.59 million with the gradient: 1.318 GFLOP for 100 images. All of its matrix
+products are timed by themselves too, with the shapes that blocks of rows give them. Pooling leaves a slope at one
+output of a convolution in four, so that 3.97 million suffice, .60 of them (csrc/neural/winners.h; fewer where ReLU is
+at zero); laying out windows, pooling and the 431,080 normals of a draw come on top.
 
 Two threads share the gradient; the rest of a sample, about 2.4 ms, is one thread's. What the machine's two cores are
 worth when both are busy is measured beside it.

@@ -6,6 +6,7 @@ import argparse
 import importlib.metadata
 import os
 import platform
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MicropolisError as error:
         print(f"micropolis {options.command}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"micropolis {options.command}: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT  # as a shell reports it
     return 0
 
 

@@ -101,7 +101,7 @@ def sample_model(
             raise InputError(f"batches: expected None, or an HMC or SplitHMC kernel, got {batches} with {got}")
     # processors that the chains leave idle work inside the network
     chains = sample_options.get("chains", CHAINS)
-    share = workers.available() // chains if isinstance(chains, int) and chains > 0 else 1
+    share = workers.available() // int(chains) if isinstance(chains, int | np.integer) and chains > 0 else 1
     density = Posterior(net, x, y, loss, tau, tau_out, batches, threads=max(1, min(share, 64)))
     start = net.parameters.astype(np.float64) if init is None else init
     stored = net.dtype.name if dtype is None else dtype
@@ -157,7 +157,9 @@ def predict_model(
     """
     if not isinstance(net, Sequential):
         raise InputTypeError(f"net: expected a Sequential, got {type(net).__name__}")
-    draws = trace.draws if isinstance(trace, Trace) else checks.numbers("trace", trace)
+    draws = trace.draws if isinstance(trace, Trace) else trace
+    if not (isinstance(draws, np.ndarray) and draws.dtype.kind == "f"):  # a memory map stays one
+        draws = checks.numbers("trace", draws)
     if draws.ndim < 1 or draws.shape[-1] != net.n_parameters:
         raise InputError(f"trace: expected draws of {net.n_parameters} parameters, got shape {draws.shape}")
     draws = draws.reshape(-1, net.n_parameters)

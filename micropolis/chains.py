@@ -37,6 +37,12 @@ def compiled_chain(
     return _compiled(kernel.family).Chain(kernel.name, options, density, bit_generator, buffers, adaptation, memory)
 
 
+def ascend(handle: Any, point: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Move a point uphill, in place, off where the log density climbs steeply; where the density failed, or None."""
+    recording = handle.recording()
+    return recording.where if _compiled("hamiltonian").ascend(recording, ASCENT_EVALUATIONS, point) else None
+
+
 class Mark(NamedTuple):
     """A chain between two draws, as its own worker goes back to."""
 
@@ -128,9 +134,9 @@ class ChainJob:
         if status == protocol.OK and self.warmup > 0 and self.rule is not None and self.rule[0]["find_step"]:
             # off the cliff first: a metric learned there may not recover before warm-up ends
             point = self.buffers["x"].copy()
-            recording = self.handle.recording()
-            if _compiled("hamiltonian").ascend(recording, ASCENT_EVALUATIONS, point):
-                self.buffers["x"][:] = recording.where
+            failed_at = ascend(self.handle, point)
+            if failed_at is not None:
+                self.buffers["x"][:] = failed_at
                 return protocol.DENSITY_FATAL
             return self.evaluate_start(point)
         return status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
 import inspect
 import re
 from collections import namedtuple
@@ -190,16 +191,27 @@ def _load(context: Any, builder: Any, kind: Any, pointer: Any, at: list[int]) ->
 
 
 class _Captured:
-    """The globals and closure cells that a function uses, equal where they are the same objects."""
+    """The globals and closure cells that a function uses, equal where they are the same objects.
+
+    Arrays must have the same numbers too: Numba compiles those that it finds in them.
+    """
 
     def __init__(self, values: tuple[Any, ...]) -> None:
-        self.values = values
+        self.values = values  # kept: another object might get the id of one that is gone
+        self.key = tuple((id(value), _numbers(value)) for value in values)
 
     def __hash__(self) -> int:
-        return hash(tuple(map(id, self.values)))
+        return hash(self.key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Captured) and list(map(id, self.values)) == list(map(id, other.values))
+        return isinstance(other, _Captured) and self.key == other.key
+
+
+def _numbers(value: Any) -> bytes:
+    """A digest of an array's content, nothing of other objects."""
+    if not isinstance(value, np.ndarray) or value.dtype.hasobject:
+        return b""
+    return hashlib.blake2b(value.tobytes(), digest_size=16).digest()
 
 
 def _captured(function: FunctionType) -> tuple[Any, ...]:

@@ -72,6 +72,19 @@ def test_predictions_are_those_of_the_network():
             assert logp[s] == pytest.approx(-other.losses(X, LABELS).sum(), rel=1e-5)
 
 
+def test_draws_in_a_file_are_read_from_there(tmp_path, monkeypatch):
+    net = Sequential(Linear(2, 3), seed=0, dtype="float32")
+    draws = np.random.default_rng(0).standard_normal((2, 50, 9)).astype("float32")
+    np.save(tmp_path / "draws.npy", draws)
+    x = np.random.default_rng(1).standard_normal((4, 2))
+    expected, _ = mp.predict_model(net, draws.astype(float), x)
+    mapped = np.load(tmp_path / "draws.npy", mmap_mode="r")
+    seen = []
+    monkeypatch.setattr("micropolis.bayes.checks.numbers", lambda name, _: seen.append(name))
+    np.testing.assert_array_equal(mp.predict_model(net, mapped, x.astype("float32"))[0], expected)
+    assert not seen  # which makes a copy of all of it
+
+
 def test_log_probabilities_of_every_loss():
     rng = np.random.default_rng(2)
     draws = rng.standard_normal((5, 6))

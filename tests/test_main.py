@@ -2,6 +2,10 @@
 
 import importlib
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -117,10 +121,31 @@ def test_digits_says_what_is_missing_or_wrong(folder, capsys, monkeypatch):
     assert main(["digits", "--seconds", "0"]) == 1
     assert "seconds: expected a finite number > 0, got 0.0" in capsys.readouterr().err
     assert main(["digits", "--out", "no/such/folder/x.png"]) == 1
-    assert "out: expected a path in a folder that exists" in capsys.readouterr().err
+    assert "out: expected the path of a file in a folder that exists" in capsys.readouterr().err
+    for wrong, why in (("", "path of a file"), (str(folder), "path of a file"), ("x.xyz", "ends in one of .png")):
+        assert main(["digits", "--out", wrong]) == 1
+        assert f"out: expected {'a name that ' if 'ends' in why else 'the '}{why}" in capsys.readouterr().err
     without(monkeypatch, "sklearn")
     assert main(["digits"]) == 1
     assert "pip install 'micropolis[sklearn]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["digits", "demo", "funnel"])
+def test_ctrl_c_ends_the_command(command):
+    for extra in ("sklearn", "casadi"):
+        pytest.importorskip(extra)
+    arguments = {"digits": ("--seconds", "100"), "demo": ("--draws", "1000000"), "funnel": ("--draws", "1000000")}
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-u", "-m", "micropolis", command, *arguments[command]],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    lines = {"digits": "setting", "demo": "model", "funnel": " "}  # the table's head: sampling begins
+    while not process.stdout.readline().startswith(lines[command]):
+        assert process.poll() is None
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and errors.splitlines()[-1] == f"micropolis {command}: interrupted"
 
 
 def test_info(capsys):

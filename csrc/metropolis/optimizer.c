@@ -76,6 +76,34 @@ void mp_optimizer_arrange(mp_optimizer *optimizer) {
   if (to->tiles) mp_network_pack(network, from->n, to->inputs, (void *)to->tiles);
 }
 
+static void swap(char *a, char *b, size_t size) {
+  char block[256];
+  for (size_t n; size > 0; a += n, b += n, size -= n) {
+    n = size < sizeof block ? size : sizeof block;
+    memcpy(block, a, n), memcpy(a, b, n), memcpy(b, block, n);
+  }
+}
+
+/* Row i becomes the one that stood at from[i]: cycle by cycle, in the copy itself, since the source may have changed
+ * meanwhile. `from` is used up. */
+static void rearrange(mp_optimizer *optimizer, int64_t *from) {
+  const mp_network *network = optimizer->walk.network;
+  const mp_data *data = &optimizer->arranged;
+  size_t row = (size_t)network->n_inputs * (network->dtype == MP_FLOAT32 ? sizeof(float) : sizeof(double));
+  size_t outputs = (size_t)network->n_outputs * sizeof(double);
+  char *inputs = (char *)data->inputs, *labels = (char *)data->labels, *targets = (char *)data->targets;
+  char *order = (char *)optimizer->order;
+  for (int64_t first = 0; first < data->n; first++)
+    for (int64_t i = first, j = from[i]; from[i] = i, j != first; i = j, j = from[j]) {
+      size_t a = (size_t)i, b = (size_t)j;
+      swap(inputs + a * row, inputs + b * row, row);
+      if (labels) swap(labels + a * sizeof(int64_t), labels + b * sizeof(int64_t), sizeof(int64_t));
+      if (targets) swap(targets + a * outputs, targets + b * outputs, outputs);
+      swap(order + a * sizeof(int64_t), order + b * sizeof(int64_t), sizeof(int64_t));
+    }
+  if (data->tiles) mp_network_pack(network, data->n, data->inputs, (void *)data->tiles);
+}
+
 /* Four ranks for every power of two; decreasing. */
 enum { RANKS = 1024 };
 static unsigned rank_of(double loss) {
@@ -88,13 +116,12 @@ static unsigned rank_of(double loss) {
 /* Counting sort of the rows by their losses at theta. */
 static void sort_rows(mp_optimizer *optimizer) {
   const mp_weight_walk *walk = &optimizer->walk;
-  int64_t n = walk->data->n, place[RANKS + 1] = {0}, *order = optimizer->order, *spare = optimizer->spare;
+  int64_t n = walk->data->n, place[RANKS + 1] = {0}, *from = optimizer->spare;
   mp_network_losses(walk->network, walk->loss, walk->theta, walk->data, NULL, n, optimizer->losses, walk->work);
   for (int64_t i = 0; i < n; i++) place[rank_of(optimizer->losses[i]) + 1]++;
   for (int rank = 0; rank < RANKS; rank++) place[rank + 1] += place[rank];
-  for (int64_t i = 0; i < n; i++) spare[place[rank_of(optimizer->losses[i])]++] = order[i];
-  memcpy(order, spare, (size_t)n * sizeof *order);
-  mp_optimizer_arrange(optimizer);
+  for (int64_t i = 0; i < n; i++) from[place[rank_of(optimizer->losses[i])]++] = i;
+  rearrange(optimizer, from);
 }
 
 static int is_time_to_sort(int64_t age) {

@@ -65,33 +65,36 @@ static int is_window(int kind) { return kind == MP_CONV2D || kind == MP_MAX_POOL
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* The convolution before max pooling, or before the activation before it, whose gradient its winners make; or NULL. The
- * slope of that activation follows from the pool's value, unless another activation has taken its place. first: the node of
- * the first weights, n: that of the pool. */
-static const mp_layer *convolution_pooled(const mp_network *network, int64_t l, int64_t first, int64_t n) {
+ * slope of that activation follows from the pool's value, unless another activation has taken its place. first: whether
+ * these are the network's first weights. */
+static const mp_layer *convolution_pooled(const mp_network *network, int64_t l, int first) {
   const mp_layer *pool = network->layers + l;
-  if (l == 0) return NULL;
+  if (l == 0 || pool->kind != MP_MAX_POOL2D) return NULL;
   int activated = l > 1 && is_activation(pool[-1].kind);
   if (activated && l + 1 < network->n_layers && is_activation(pool[1].kind)) return NULL;
   const mp_layer *layer = pool - 1 - activated;
-  return layer->kind == MP_CONV2D && winners_pay(layer, pool, first == n - 1 - activated) ? layer : NULL;
+  return layer->kind == MP_CONV2D && winners_pay(layer, pool, first) ? layer : NULL;
 }
 
-static void carve_winners(const mp_layer *layer, const mp_layer *pool, char **at, size_t *total, winners_work *work) {
+/* first: nobody asks for slopes by the images. */
+static void carve_winners(const mp_layer *layer, const mp_layer *pool, int first, char **at, size_t *total,
+                          winners_work *work) {
   window w = window_of(layer);
   const convolution *s = &w.sizes;
-  int64_t most_winners = s->units * pool->out[1] * pool->out[2] + 1; /* the list is written one behind its end */
+  size_t most_winners = (size_t)(s->units * pool->out[1] * pool->out[2]) * sizeof(winner);
   work->layer = layer;
-  work->weights = carve_reals(at, total, laid_out_size(&w));
   work->sums = carve_reals(at, total, laid_out_size(&w));
   work->totals = carve_reals(at, total, laid_out_size(&w));
   work->pixels = carve_reals(at, total, GROUP * pixels_size(&w));
-  work->back = carve_reals(at, total, GROUP * pixels_size(&w));
-  work->list = carve(at, total, (size_t)most_winners * sizeof(winner));
-  work->sorted = carve(at, total, (size_t)most_winners * sizeof(winner));
+  work->list = carve(at, total, most_winners);
   work->unit_ends = carve(at, total, (size_t)s->units * sizeof(int64_t));
-  work->place_ends = carve(at, total, (size_t)s->plane * sizeof(int64_t));
   work->offsets = carve(at, total, (size_t)w.vectors * sizeof(int64_t));
   work->corners = carve(at, total, (size_t)s->plane_out * sizeof(integer));
+  if (first) return;
+  work->weights = carve_reals(at, total, laid_out_size(&w));
+  work->back = carve_reals(at, total, GROUP * pixels_size(&w));
+  work->sorted = carve(at, total, most_winners);
+  work->place_ends = carve(at, total, (size_t)s->plane * sizeof(int64_t));
 }
 
 /* Adds a node, with room for what it puts out. */
@@ -125,7 +128,7 @@ static size_t arrange(const mp_network *network, int64_t block, void *work, work
   /* at most one node more than layers for every run of images: they end at Flatten or the end, and begin at one layer */
   w->nodes = carve(&at, &total, (size_t)(2 * network->n_layers + 2) * sizeof(node));
   w->n_nodes = 0;
-  int64_t first = -1;
+  int64_t first = -1, n_weighted = 0;
   for (int64_t l = 0; l <= network->n_layers; l++) {
     const mp_layer *layer = l < network->n_layers ? network->layers + l : NULL;
     if (layer && is_window(layer->kind) && !images) {
@@ -147,8 +150,10 @@ static size_t arrange(const mp_network *network, int64_t block, void *work, work
                    .images = images,
                    .pooled_next = layer->kind == MP_CONV2D && l + 1 < network->n_layers &&
                                   layer[1].kind == MP_MAX_POOL2D};
-      const mp_layer *pooled = layer->kind == MP_MAX_POOL2D ? convolution_pooled(network, l, first, w->n_nodes) : NULL;
-      if (pooled) carve_winners(pooled, layer, &at, &total, &next.pooled);
+      int of_first = n_weighted < 2; /* whether a convolution that this one pools has the first weights */
+      const mp_layer *pooled = convolution_pooled(network, l, of_first);
+      if (pooled) carve_winners(pooled, layer, of_first, &at, &total, &next.pooled);
+      n_weighted += layer->kind == MP_LINEAR || layer->kind == MP_CONV2D;
       if (first < 0 && (layer->kind == MP_LINEAR || layer->kind == MP_CONV2D)) first = w->n_nodes;
       add_node(next, block, &at, &total, work, w, &before);
       if (images) widest_images = most(widest_images, next.n_out);

@@ -58,13 +58,13 @@ MP_INLINE vinteger load_labels(const integer *p) {
   return v;
 }
 
-/* With d = f_other - f_label the loss is log(1 + exp(d)); 0 d makes a NaN of an infinite d, whose loss is unknown. */
+/* With d = f_other - f_label the loss is log(1 + exp(d)); 0 f makes a NaN of an infinite output, whose loss is unknown. */
 MP_INLINE void two_classes(int64_t places, const real *f, const integer *labels, double *losses, real *slopes) {
   for (int64_t v = 0; v < places; v += LANES) {
     vinteger flip = (load_labels(labels + v) != 0) & SIGN_BIT;
-    vreal d = (vreal)((vinteger)(load(f + TILE + v) - load(f + v)) ^ flip);
+    vreal one = load(f + v), two = load(f + TILE + v), d = (vreal)((vinteger)(two - one) ^ flip);
     vreal e = VECTOR_MATH(exp_negative)(VECTOR_MATH(negative_abs)(d));
-    store_losses(losses + v, (positive_part(d) + d * (real)0) + VECTOR_MATH(log1p_unit)(e));
+    store_losses(losses + v, (positive_part(d) + (one * (real)0 + two * (real)0)) + VECTOR_MATH(log1p_unit)(e));
     if (slopes) {
       vreal p = pick(d < (real)0, e, splat(1)) / ((real)1 + e);
       vreal slope = (vreal)((vinteger)p ^ flip);
@@ -115,7 +115,8 @@ MP_INLINE void binary_losses(int64_t places, int64_t n_outputs, const real *f, c
   }
 }
 
-MP_INLINE void regression_losses(int64_t places, int64_t n_outputs, real scale, real constant, const real *f,
+/* The constant is taken off in double precision: it may be much larger than what is left of the residuals. */
+MP_INLINE void regression_losses(int64_t places, int64_t n_outputs, real scale, double constant, const real *f,
                                  const real *y, double *losses, real *slopes) {
   for (int64_t v = 0; v < places; v += LANES) {
     vreal sum = {0};
@@ -124,7 +125,8 @@ MP_INLINE void regression_losses(int64_t places, int64_t n_outputs, real scale, 
       sum += residual * residual;
       if (slopes) store(slopes + at, residual * scale);
     }
-    store_losses(losses + v, sum * (scale / 2) - constant);
+    store_losses(losses + v, sum * (scale / 2));
+    for (int i = 0; i < LANES; i++) losses[v + i] -= constant;
   }
 }
 
@@ -170,7 +172,7 @@ static MP_CLONES void vector_losses(const mp_loss *loss, int64_t places, int64_t
   case MP_BINARY: binary_losses(places, n_outputs, f, answers->targets, losses, slopes); break;
   case MP_REGRESSION: {
     double constant = 0.5 * (double)n_outputs * log(loss->scale / (2 * M_PI));
-    regression_losses(places, n_outputs, (real)loss->scale, (real)constant, f, answers->targets, losses, slopes);
+    regression_losses(places, n_outputs, (real)loss->scale, constant, f, answers->targets, losses, slopes);
     break;
   }
   default: poisson_losses(places, n_outputs, f, answers->targets, losses, slopes);

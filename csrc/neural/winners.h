@@ -9,16 +9,13 @@
  *   by place   slopes by the window    = sum over winners there of slope x weights of the unit
  *
  * with up to MOST_VECTORS vectors of the left side in registers: a load for each multiply-add, of which these machines start
- * equally many in a cycle. */
+ * equally many in a cycle. Where a layer before has overflown, 0 x inf is left out with the other zeros. */
 #ifndef MICROPOLIS_WINNERS_H
 #define MICROPOLIS_WINNERS_H
 
 #include "neural/images.h"
 
-enum {
-  MOST_VECTORS = 8,
-  LONGEST_SUM = 128
-}; /* of slopes and windows; these sums are summed again, which rounds less */
+enum { MOST_VECTORS = 8, LONG_SUM = 128 }; /* LONG_SUM: see add_winners */
 
 /* What a convolution's window is made of. */
 typedef struct {
@@ -116,7 +113,7 @@ static void sort_winners(int64_t units, int64_t plane, const winner *list, const
 MP_INLINE void sum_vectors(int n, const real *pixels, int64_t pixel, const int64_t *offsets, const winner *list,
                            const winner *end, real *to) {
   group sums[MOST_VECTORS];
-  const char *vectors[MOST_VECTORS]; /* of the first window: one sum finds them in another */
+  const char *vectors[MOST_VECTORS]; /* as if the window stood at place 0; one number of bytes moves all of them */
   for (int j = 0; j < n; j++) sums[j] = load_group(to + j * GROUP), vectors[j] = (const char *)(pixels + offsets[j]);
   for (; list < end; list++) {
     int64_t bytes = list->at * pixel * (int64_t)sizeof(real);
@@ -125,8 +122,8 @@ MP_INLINE void sum_vectors(int n, const real *pixels, int64_t pixel, const int64
   for (int j = 0; j < n; j++) store_group(to + j * GROUP, sums[j]);
 }
 
-/* n vectors of the window at one place += slope x those of the unit's weights for each winner there. A narrow image's next
- * line may begin in the zeros that fill up one; it is stored later. */
+/* n vectors of the window at one place += slope x those of the unit's weights for each winner there. In a
+ * narrow image the zeros that fill up a line may reach into the next: offsets ascend, so that one is stored later. */
 MP_INLINE void spread_vectors(int n, const real *weights, int64_t stride, const int64_t *offsets, const winner *list,
                               const winner *end, real *corner) {
   group sums[MOST_VECTORS];
@@ -184,11 +181,14 @@ static MP_CLONES void spread_windows(const window *w, const real *weights, const
 /* A convolution and the memory for its gradient; no layer: the products with every slope are as good. */
 typedef struct {
   const mp_layer *layer;
-  real *weights, *sums, *totals; /* windows of every unit: its weights, and their gradient so far */
-  real *pixels, *back; /* a group of images, and the slopes by them */
-  winner *list, *sorted;
-  int64_t *unit_ends, *place_ends, *offsets;
+  real *sums, *totals; /* windows of every unit: the gradient of its weights so far */
+  real *pixels; /* a group of images */
+  winner *list;
+  int64_t *unit_ends, *offsets;
   integer *corners;
+  real *weights, *back; /* for slopes by the images alone: windows of every unit, and these slopes as `pixels` */
+  winner *sorted;
+  int64_t *place_ends;
 } winners_work;
 
 /* Whether it pays; `first`: no layer before asks for slopes. Counted in vectors of multiply-adds for a place of the pool, with
@@ -210,12 +210,14 @@ static void begin_winners(const winners_work *work, const real *weights) {
     for (int64_t j = 0; j < w.line; j++) work->offsets[i++] = y * s->width * w.pixel + j * GROUP;
   memset(work->sums, 0, (size_t)laid_out_size(&w) * sizeof(real));
   memset(work->totals, 0, (size_t)laid_out_size(&w) * sizeof(real));
+  /* of no consequence but for denormal numbers where pixels are filled up */
   memset(work->pixels, 0, (size_t)(GROUP * pixels_size(&w)) * sizeof(real));
   if (weights) lay_out(&w, weights, work->weights);
 }
 
 /* What the first `count` images of a group add to the gradient, slopes and winners those of pooling over `windows` places;
- * back (or NULL): slopes by the images, 0 for those behind the last. */
+ * back (or NULL): slopes by the images, 0 for those behind the last. Sums that have got to LONG_SUM terms are summed in their
+ * turn, which rounds less. */
 static void add_winners(const winners_work *work, int64_t windows, int64_t lanes, int64_t count, const real *slopes,
                         const integer *winners, const real *in, real *bias, real *back) {
   window w = window_of(work->layer);
@@ -226,7 +228,7 @@ static void add_winners(const winners_work *work, int64_t windows, int64_t lanes
     list_winners(s->units, windows, lanes, slopes + lane, winners + lane, work->corners, work->list, work->unit_ends);
     sum_windows(&w, work->pixels + lane * size, work->offsets, work->list, work->unit_ends, work->sums);
     pending += windows;
-    if (pending >= LONGEST_SUM || lane + 1 == count)
+    if (pending >= LONG_SUM || lane + 1 == count)
       collect_sums(laid_out_size(&w), work->sums, work->totals), pending = 0;
     if (!back) continue;
     sort_winners(s->units, s->plane, work->list, work->unit_ends, work->sorted, work->place_ends);

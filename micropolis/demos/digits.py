@@ -16,8 +16,10 @@ from ..metropolis.minibatch import MMH
 from ..metropolis.optimizer import MH
 from ..neural.layers import Linear, ReLU
 from ..neural.network import Sequential
+from . import check_complete
 
 PICTURE = "micropolis_digits.png"
+SUFFIXES = (".png", ".pdf", ".svg")
 HEADINGS = ("setting", "steps", "us/step", "rows", "best accuracy", "least loss", "acceptance")
 WIDTHS = (31, 9, 9, 13, 13, 10, 10)
 # time between two evaluations: a share of what is gone, so that a logarithmic axis has points everywhere
@@ -113,6 +115,7 @@ class Compiled:
 
     def advance(self, steps: int) -> tuple[NDArray[np.int64], int]:
         history = self.opt.run(self.data.X, self.data.y, steps, progress=False, **self.options)
+        check_complete(len(history), steps)
         return history.rows_used, int(np.count_nonzero(history.accept))
 
     def outputs(self, X: NDArray[Any]) -> NDArray[Any]:
@@ -153,8 +156,10 @@ def _loss(logits: NDArray[np.float64], y: NDArray[np.int64]) -> float:
 def run(seconds: float, dtype: str, seed: int, out: str) -> None:
     """Follow every setting, print a table, write a picture."""
     seconds = checks.real("seconds", seconds, above=0)
-    if not Path(out).resolve().parent.is_dir():
-        raise InputError(f"out: expected a path in a folder that exists, got {out}")
+    if not out or Path(out).is_dir() or not Path(out).resolve().parent.is_dir():
+        raise InputError(f"out: expected the path of a file in a folder that exists, got {out!r}")
+    if Path(out).suffix not in SUFFIXES:
+        raise InputError(f"out: expected a name that ends in one of {', '.join(SUFFIXES)}, got {out!r}")
     data = load(dtype)
     size = network(seed, dtype).n_parameters
     print(f"Digits: {len(data.y)} images to learn from, {len(data.held_out_y)} held out; 64-32-32-10 ReLU, {size} "

@@ -15,6 +15,7 @@ from ..metropolis.history import History
 from ..metropolis.optimizer import MH
 from ..neural.layers import Linear, ReLU
 from ..neural.network import Sequential
+from . import check_complete
 
 PICTURE = "micropolis_moons.png"
 POINTS, NOISE, LR, TEMPERATURE, STEPS = 500, 0.1, 0.1, 3 / 500, 2000
@@ -41,7 +42,9 @@ def train(seed: int = 0, early_rejection: bool = False) -> Training:
     net = network(seed)
     before = net.copy()
     opt = MH(net, lr=LR, T=TEMPERATURE, seed=seed, early_rejection=early_rejection)
-    return Training(X, y, before, opt.run(X, y, steps=STEPS))
+    history = opt.run(X, y, steps=STEPS)
+    check_complete(len(history), STEPS)
+    return Training(X, y, before, history)
 
 
 def accuracy(net: Sequential, X: Any, y: Any) -> float:
@@ -78,7 +81,7 @@ def microseconds(seed: int, early_rejection: bool) -> float:
         net = network(seed)
         opt = MH(net, lr=LR, T=TEMPERATURE, seed=seed, early_rejection=early_rejection)
         began = time.perf_counter()
-        opt.run(X, y, steps=STEPS)
+        check_complete(len(opt.run(X, y, steps=STEPS)), STEPS)
         times.append(time.perf_counter() - began)
     return min(times) / STEPS * 1e6
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import checks, diagnostics
 from ..bayes import predict_model
+from ..chains import ascend
 from ..density import Density
 from ..errors import InputError, SamplingWarning
 from ..hamiltonian.nuts import NUTS
@@ -72,12 +73,11 @@ class _BayesianMLP(common.base.BaseEstimator):  # type: ignore[misc]
         return precisions
 
     def _sample(self, density: Density, nets: list[Sequential], seed: np.random.SeedSequence) -> None:
-        """Set `net_` and `trace_`.
-
-        What a run says of single weights is not passed on: units may change their places, so weights need not agree
-        between chains, predictions must (see `_watch`).
-        """
+        """Set `net_` and `trace_`; warnings on single weights are kept back: units may change places (see `_watch`)."""
         checks.integer("draws", self.draws, least=1)
+        init = np.stack([net.parameters for net in nets]).astype(np.float64)
+        for point in init:  # of many rows random weights make a cliff, at whose foot no metric is learned
+            ascend(density._bind(), point)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SamplingWarning)
             trace = sample(
@@ -86,7 +86,7 @@ class _BayesianMLP(common.base.BaseEstimator):  # type: ignore[misc]
                 draws=self.draws,
                 warmup=self.warmup,
                 chains=len(nets),
-                init=np.stack([net.parameters for net in nets]).astype(np.float64),
+                init=init,
                 seed=seed,
                 threads=self.threads,
                 progress=False,
@@ -95,14 +95,13 @@ class _BayesianMLP(common.base.BaseEstimator):  # type: ignore[misc]
         if trace.n_draws < self.draws:  # Ctrl-C
             if trace.n_draws == 0:
                 raise KeyboardInterrupt
-            got = f"interrupted, {trace.n_draws} of {self.draws} draws"
-            warnings.warn(f"{type(self).__name__}: {got}", SamplingWarning, stacklevel=3)
+            warnings.warn(f"interrupted, {trace.n_draws} of {self.draws} draws", SamplingWarning, stacklevel=4)
         self.net_, self.trace_ = nets[0], trace
 
     def _watch(self, rows: NDArray[np.float64]) -> None:
         """Set `r_hat_` and warn where chains predict different things."""
-        some = rows[:: math.ceil(len(rows) / WATCHED)]
-        predicted = np.concatenate([self._predictions(part) for _, part in self._outputs(some)], axis=1)
+        parts = self._outputs(rows[:: math.ceil(len(rows) / WATCHED)])
+        predicted = np.concatenate([self._predictions(part) for _, part in parts], axis=1)
         self.r_hat_ = math.nan
         if self.trace_.n_draws >= 4:
             series = predicted.reshape(self.trace_.n_chains, self.trace_.n_draws, -1)
@@ -114,7 +113,7 @@ class _BayesianMLP(common.base.BaseEstimator):  # type: ignore[misc]
                 f"{type(self).__name__}: predictions have R-hat {self.r_hat_:.3g} (at most {R_HAT_LIMIT} is good), "
                 f"{divergent} of {self.trace_.stats.size} draws are divergent: take more warmup and draws",
                 SamplingWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _predictions(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
@@ -139,7 +138,7 @@ class _BayesianMLP(common.base.BaseEstimator):  # type: ignore[misc]
     def _rows(self, X: ArrayLike) -> NDArray[np.float64]:
         """X as the network sees it."""
         common.validation.check_is_fitted(self, "net_")
-        rows = common.validation.validate_data(self, X, dtype=np.float64, reset=False)
+        rows = common.validation.validate_data(self, X, dtype=np.float64, order="C", reset=False)
         with np.errstate(over="ignore"):
             return common.checked_rows((rows - self.mean_) / self.scale_, np.dtype(self.dtype))
 
@@ -159,7 +158,7 @@ class BayesianMLPClassifier(common.base.ClassifierMixin, _BayesianMLP):  # type:
     kernel : Kernel, optional
         Default ``NUTS(max_depth=7)``.
     warmup, draws, chains : int
-        Of each chain; each begins at random weights of its own.
+        Of each chain; each begins at random weights of its own, or uphill of them where the posterior is steep.
     standardize : bool
         Bring the features to mean 0 and standard deviation 1 first, the scale that the prior is meant for.
     threads : int, optional
@@ -191,6 +190,7 @@ class BayesianMLPClassifier(common.base.ClassifierMixin, _BayesianMLP):  # type:
     ((100, 2), True)
     """
 
+    @common.whole
     def fit(self, X: ArrayLike, y: ArrayLike) -> BayesianMLPClassifier:
         """Sample the posterior.
 
@@ -210,7 +210,7 @@ class BayesianMLPClassifier(common.base.ClassifierMixin, _BayesianMLP):  # type:
         ValueError
             Data that scikit-learn does not take, or an option (an InputError, which names it).
         """
-        rows, answers = common.validation.validate_data(self, X, y, dtype=np.float64)
+        rows, answers = common.validation.validate_data(self, X, y, dtype=np.float64, order="C")
         self.classes_, labels = common.encode(answers)
         self.mean_, self.scale_ = self._scales(rows)
         rows = (rows - self.mean_) / self.scale_
@@ -310,6 +310,7 @@ class BayesianMLPRegressor(common.base.RegressorMixin, _BayesianMLP):  # type: i
         self.tau_out = tau_out
         self.noise_prior = noise_prior
 
+    @common.whole
     def fit(self, X: ArrayLike, y: ArrayLike) -> BayesianMLPRegressor:
         """Sample the posterior.
 
@@ -328,7 +329,7 @@ class BayesianMLPRegressor(common.base.RegressorMixin, _BayesianMLP):  # type: i
         ValueError
             Data that scikit-learn does not take, or an option (an InputError, which names it).
         """
-        rows, targets = common.validation.validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        rows, targets = common.validation.validate_data(self, X, y, dtype=np.float64, order="C", y_numeric=True)
         targets = checks.numbers("y", targets)
         self.mean_, self.scale_ = self._scales(rows)
         mean, scale = self._scales(targets)

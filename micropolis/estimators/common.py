@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from ..neural.layers import SELU, Layer, Linear, ReLU, Sigmoid, Tanh
 from ..neural.network import Sequential
 
 Array = NDArray[Any]
+Fit = TypeVar("Fit", bound=Callable[..., Any])
 
 PURPOSE = "micropolis.estimators"
 base: Any = checks.extra("sklearn.base", "sklearn", PURPOSE)
@@ -21,6 +24,22 @@ multiclass: Any = checks.extra("sklearn.utils.multiclass", "sklearn", PURPOSE)
 
 LEAST_SCALE = 1e-150  # of y, with its square above the least number
 ACTIVATIONS: dict[str, type[Layer]] = {"relu": ReLU, "selu": SELU, "sigmoid": Sigmoid, "tanh": Tanh}
+
+
+def whole(fit: Fit) -> Fit:
+    """A fit that fails, or that Ctrl-C ends before it has a result, leaves the estimator as it was."""
+
+    @functools.wraps(fit)
+    def fit_or_not(self: Any, X: Any, y: Any) -> Any:
+        before = self.__dict__.copy()
+        try:
+            return fit(self, X, y)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    return cast(Fit, fit_or_not)
 
 
 def build(

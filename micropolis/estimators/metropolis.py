@@ -87,6 +87,7 @@ class MetropolisClassifier(common.base.ClassifierMixin, common.base.BaseEstimato
         self.dtype = dtype
         self.random_state = random_state
 
+    @common.whole
     def fit(self, X: ArrayLike, y: ArrayLike) -> MetropolisClassifier:
         """Train.
 
@@ -110,7 +111,7 @@ class MetropolisClassifier(common.base.ClassifierMixin, common.base.BaseEstimato
         size = checks.integer("batch_size", self.batch_size, least=1)
         if self.test is not None:
             checks.choice("test", self.test, TESTS)
-        rows, answers = common.validation.validate_data(self, X, y, dtype=np.float64)
+        rows, answers = common.validation.validate_data(self, X, y, dtype=np.float64, order="C")
         self.classes_, labels = common.encode(answers)
         initial, walk = common.streams(self.random_state, 2)
         net = common.build(
@@ -135,7 +136,7 @@ class MetropolisClassifier(common.base.ClassifierMixin, common.base.BaseEstimato
         from scipy.special import softmax
 
         common.validation.check_is_fitted(self, "net_")
-        rows = common.validation.validate_data(self, X, dtype=np.float64, reset=False)
+        rows = common.validation.validate_data(self, X, dtype=np.float64, order="C", reset=False)
         return softmax(common.checked_outputs(self.net_(rows)).astype(np.float64), axis=1)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:

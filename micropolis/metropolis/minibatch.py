@@ -56,6 +56,8 @@ class MMH(WeightWalk):
     "exact" trusts the variance of the rows it starts from. From a handful it is now and then far too small, and
     acceptance is off by 0.02 to 0.04: start from at least 64 rows. It also takes the minibatch mean for normal.
 
+    The data are read where they are, and must not change between steps.
+
     References
     ----------
     Bardenet, Doucet & Holmes (2017), "On Markov chain Monte Carlo methods for tall data".
@@ -98,6 +100,7 @@ class MMH(WeightWalk):
         self.noise = checks.real("noise", noise, above=0)
         self._permutation: NDArray[np.int64] | None = None
         self._found: tuple[float, NDArray[Any]] | None = None  # (sum, weights) of the best model evaluated
+        self._seen: dict[str, Any] | None = None  # what a state restored says of its best model
 
     def step(self, X: Any, y: Any, batch_size: int = 64) -> Step:
         """One step; `net` has the result.
@@ -176,7 +179,9 @@ class MMH(WeightWalk):
     def _started(self, loop: Minibatch, same_data: bool) -> None:
         self._permutation = loop.permutation
         if not same_data:
-            self._found = None
+            seen, self._found, self._seen = self._seen, None, None
+            if seen is not None and seen["rows"] == loop.n and loop.loss_sum() == seen["now"]:  # the data are the same
+                self._found = float(seen["sum"]), np.asarray(seen["weights"])
 
     def _work(self, run: Run) -> None:
         every, total = run.options["evaluate_every"], len(run.records)
@@ -204,10 +209,13 @@ class MMH(WeightWalk):
         return self._found[0] / (1.0 if self.reduction == "sum" else float(self._loop.n)), self._found[1]
 
     def _memory(self) -> dict[str, Any]:
-        permutation = self._permutation
-        return {"permutation": None if permutation is None else permutation.copy()}
+        permutation, seen = self._permutation, self._seen
+        if self._loop is not None and self._found is not None:
+            total, weights = self._found
+            seen = {"rows": self._loop.n, "now": self._loop.loss_sum(), "sum": total, "weights": weights}
+        return {"permutation": None if permutation is None else permutation.copy(), "seen": seen}
 
     def _recall(self, memory: dict[str, Any]) -> None:
         permutation = memory["permutation"]
         self._permutation = None if permutation is None else np.asarray(permutation)
-        self._found = None
+        self._found, self._seen = None, memory["seen"]

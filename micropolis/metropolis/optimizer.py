@@ -55,7 +55,8 @@ class MH(WeightWalk):
     -----
     The loss of the current model is kept from step to step. It is computed again when X or y is another object, or has
     another shape, than in the last step, and when the network's parameters have been changed from outside. Values
-    changed inside the same arrays are not seen: pass a copy. Up to 256 MiB of inputs are copied.
+    changed inside the same arrays are not seen, for inputs up to 256 MiB are copied: pass a new array. Larger ones are
+    read where they are and must not change.
 
     Rows are looked at in the order of the losses that they had some steps ago, greatest first, which about halves the
     rows that a rejection takes. The order is the same without early rejection.

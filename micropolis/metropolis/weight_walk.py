@@ -117,10 +117,14 @@ class WeightWalk(ABC):
         Data are those of the last step if they are the same objects with the same shapes: then nothing is checked or
         computed again.
         """
+        if self._loop is not None and self._loop.step != self._position:
+            self._settle()  # what a Ctrl-C between a step and its settling left
         shapes = (getattr(X, "shape", None), getattr(y, "shape", None))
         same = self._loop is not None and X is self._X and y is self._y and shapes == self._shapes
         if same and np.array_equal(self._loop.theta, self.net.parameters):
             return
+        if not self.net.parameters.flags.writeable:
+            raise InputError("net: expected parameters that can be written to, these are read-only")
         if not np.all(np.isfinite(self.net.parameters)):
             raise InputError("net: expected finite parameters")
         with np.errstate(over="ignore"):
@@ -189,13 +193,15 @@ class WeightWalk(ABC):
         )
 
     def _settle(self) -> None:
-        self._position = self._loop.step
         self.net.parameters[:] = self._loop.theta
+        self._position = self._loop.step  # last: says that all is settled
 
     def _step(self, X: Any, y: Any, **options: Any) -> Step:
         run = self._begin(X, y, 1, **options)
-        self._guarded(run)
-        self._settle()
+        try:
+            self._guarded(run)
+        finally:
+            self._settle()
         record = run.records[0]
         return Step(*(record[name].item() for name in Step._fields))
 
@@ -245,7 +251,10 @@ class WeightWalk(ABC):
             The file is missing or damaged.
         InputError
             It was made by another kind of optimiser, or for another network.
+        KernelError
+            The optimiser is running in another thread.
         """
+        self._check_idle()
         state = trace_files.read(path)
         if state.get("format") != f"micropolis.{self.name}":
             raise InputError(f"path: {os.fspath(path)}: not a saved {self.name}")

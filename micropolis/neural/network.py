@@ -237,15 +237,19 @@ class Sequential:
     def _inputs(self, X: ArrayLike, name: str = "X") -> Array:
         """X, the argument `name`, as (n, number of inputs) of the network's dtype, finite."""
         array = X if isinstance(X, np.ndarray) and X.dtype == self.dtype else checks.numbers(name, X)
-        if self.input_shape is None and array.ndim > 1:
-            self._settle(checked_shape(array.shape[1:]))
         shape = self.input_shape or ()
+        if self.input_shape is None and array.ndim > 1:
+            shape = checked_shape(array.shape[1:])
+            shapes_behind(self.layers, shape)
         width = math.prod(shape)
         if array.ndim < 2 or array.shape[1:] not in (shape, (width,)):
             also = f" or (n, {width})" if len(shape) > 1 else ""
             raise InputError(f"{name}: expected shape (n, {', '.join(map(str, shape))}){also}, got {array.shape}")
         flat = np.ascontiguousarray(array).reshape(len(array), width)
-        return np.require(cast(name, flat, self.dtype), requirements="A")
+        inputs = np.require(cast(name, flat, self.dtype), requirements="A")
+        if self.input_shape is None:  # rows that were refused settle nothing
+            self._settle(shape)
+        return inputs
 
     def __call__(self, X: ArrayLike) -> Array:
         """Outputs (n, *output_shape) for rows X (n, *input_shape), of the network's dtype."""
@@ -357,6 +361,9 @@ class Sequential:
         except (MicropolisError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"path: {os.fspath(path)}: not a saved network: {error}") from error
         return net
+
+    def __copy__(self) -> Sequential:
+        return self.copy()  # never two networks on the same parameters
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_bound": None}

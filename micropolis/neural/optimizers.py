@@ -93,19 +93,22 @@ class Optimizer(abc.ABC):
                 rows = None if size == n else np.ascontiguousarray(order[start : start + size])
                 count = n if rows is None else len(rows)
                 total, gradient = network.loss_grad(row_loss, parameters, data, rows)
-                before = self.__dict__.copy()  # a step that is not made leaves no trace in the moments
-                with np.errstate(over="ignore", invalid="ignore"):
-                    slope = gradient.astype(np.float64) / count + tau / n * parameters  # squares overflow float32
-                    step = self.lr * self._direction(slope)
-                    moved = (parameters - step).astype(parameters.dtype)
-                if not (np.isfinite(total) and np.all(np.isfinite(moved))):
+                before = self.__dict__.copy()
+                try:
+                    with np.errstate(over="ignore", invalid="ignore"):
+                        slope = gradient.astype(np.float64) / count + tau / n * parameters  # squares overflow float32
+                        step = self.lr * self._direction(slope)
+                        moved = (parameters - step).astype(parameters.dtype)
+                    if not (np.isfinite(total) and np.all(np.isfinite(moved))):
+                        raise InputError(
+                            f"lr: expected a learning rate at which descent stays finite, got {self.lr!r}; the loss of "
+                            f"the rows is {total:g} in epoch {epoch}, and the network keeps its parameters from there"
+                        )
+                    parameters[:] = moved
+                except BaseException:  # a step that is not made leaves no trace in the moments
                     self.__dict__.update(before)
-                    raise InputError(
-                        f"lr: expected a learning rate at which descent stays finite, got {self.lr!r}; the loss of the "
-                        f"rows is {total:g} in epoch {epoch}, and the network keeps the parameters that it has there"
-                    )
+                    raise
                 history[epoch] += total / n
-                parameters[:] = moved
         return history
 
 

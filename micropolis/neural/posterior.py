@@ -34,7 +34,8 @@ class Posterior(Density):
         float64 interface; derivatives that take differences (third ones, as in `RMHMC`; second ones of functions as
         `loss`) want float64.
     x : array_like (n, *input_shape) or None
-        None, with y None: the prior alone. A memory map of the network's dtype is read in place, pass by pass.
+        None, with y None: the prior alone. Arrays and memory maps of the network's dtype are read in place, pass by
+        pass, and must not change.
     y : array_like
         Labels (n,) for "multiclass", else targets (n, n_outputs) or, for one output, (n,).
     loss : "multiclass", "binary", "regression", "poisson" or callable

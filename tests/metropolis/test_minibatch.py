@@ -225,6 +225,22 @@ def test_losses_on_all_rows_only_where_asked_for():
     assert row_losses(best, best.parameters, X, Y).mean() == pytest.approx(history.best_nll, rel=1e-12)
 
 
+def test_a_restored_state_knows_the_best_model(tmp_path):
+    opt = mp.MMH(network(), lr=0.02, T=5e-3, seed=1)
+    best = opt.run(X, Y, steps=300, batch_size=32, evaluate_every=10).best_nll
+    opt.lr, opt.T = 1.0, 100.0
+    opt.run(X, Y, steps=10, batch_size=32)  # it gets worse from here
+    opt.save(tmp_path / "state.npz")
+    copies = [pickle.loads(pickle.dumps(opt)), pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(opt))))]
+    other = mp.MMH(network(), lr=1.0, T=100.0, seed=3)
+    other.restore(tmp_path / "state.npz")
+    for walk in (opt, other, *copies):
+        history = walk.run(X, Y, steps=50, batch_size=32, evaluate_every=10)
+        assert history.best_nll == best < history.evaluated_nll.min()
+    other.restore(tmp_path / "state.npz")
+    assert other.run(X[:-1], Y[:-1], steps=50, batch_size=32, evaluate_every=10).best_nll != best  # of other data
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_chains_in_threads(workers):
     def build():

@@ -7,7 +7,7 @@ import pytest
 from laws.weight_loops import moons
 
 import micropolis as mp
-from micropolis.errors import InputError, InputTypeError
+from micropolis.errors import InputError, InputTypeError, KernelError
 from micropolis.neural import Linear, ReLU, Sequential, Tanh
 
 X, Y = moons()
@@ -30,9 +30,60 @@ def test_overflow_is_a_rejection_that_is_counted():
     net.parameters[:] = 1e30
     with pytest.raises(InputError, match=r"net: expected a finite loss at its parameters, got"):
         mp.MH(net, lr=0.1, T=0.1).step(X, Y)
+    net.parameters.setflags(write=False)
+    with pytest.raises(InputError, match="net: expected parameters that can be written to"):
+        mp.MH(net, lr=0.1, T=0.1).run(X, Y, steps=5)
+    net.parameters.setflags(write=True)
     net.parameters[3] = np.nan
     with pytest.raises(InputError, match="net: expected finite parameters"):
         mp.MH(net, lr=0.1, T=0.1).step(X, Y)
+
+
+def test_values_changed_in_place_are_not_seen():
+    """Rows are put in another order at steps 16, 32, ...: in the copy, not from arrays that are no longer the same."""
+    inputs, labels = X.copy(), Y.copy()
+    opt = mp.MH(network(), **PLAN)
+    opt.run(inputs, labels, steps=10)
+    inputs[:], labels[:] = np.nan, 77
+    history = opt.run(inputs, labels, steps=300)
+    expected = mp.MH(network(), **PLAN).run(X, Y, steps=310)
+    for field in expected.records.dtype.names:
+        np.testing.assert_array_equal(history.records[field], expected.records[field][10:])
+
+
+@pytest.mark.parametrize("kind", ["MH", "MMH"])
+@pytest.mark.parametrize("moment", ["_guarded", "_settle"])
+def test_a_step_that_ctrl_c_breaks_off_is_made_or_not_made(kind, moment, monkeypatch):
+    def build():
+        return getattr(mp, kind)(network(), **PLAN)
+
+    opt, expected = build(), build().run(X, Y, steps=58)
+    original, steps = getattr(opt, moment), []
+
+    def broken(*arguments):
+        if moment == "_guarded":
+            original(*arguments)
+        raise KeyboardInterrupt
+
+    for number in range(58):
+        if number % 7 == 3:
+            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+                patch.setattr(opt, moment, broken)
+                opt.step(X, Y)
+            steps.append(None)
+        else:
+            steps.append(opt.step(X, Y))
+    assert opt.steps == 58
+    for step, record in zip(steps, expected.records, strict=True):
+        assert step is None or step.sample_nll == record["sample_nll"]
+
+
+def test_a_state_is_not_restored_under_a_run(tmp_path):
+    opt = mp.MH(network(), **PLAN)
+    opt.step(X, Y)
+    opt.save(tmp_path / "state.npz")
+    with opt._busy, pytest.raises(KernelError, match="running in another thread"):
+        opt.restore(tmp_path / "state.npz")
 
 
 @pytest.mark.parametrize(

@@ -245,3 +245,20 @@ def test_a_loss_wants_answers(call):
 def test_the_reference_takes_no_rows():
     net = Sequential(Conv2d(1, 2, 3), MaxPool2d(2), Flatten(), Linear(8, 3), input_shape=(1, 6, 6))
     assert net.reference(np.zeros((0, 1, 6, 6))).shape == net(np.zeros((0, 1, 6, 6))).shape == (0, 3)
+
+
+def test_rows_that_are_refused_settle_no_shape():
+    net = Sequential(Conv2d(1, 2, 3), ReLU(), Flatten())
+    for wrong in (np.full((3, 1, 9, 9), np.nan), np.zeros((3, 2, 9, 9))):
+        with pytest.raises(InputError):
+            net(wrong)
+    assert net.input_shape is None
+    assert net(np.zeros((3, 1, 5, 5))).shape == (3, 18)
+
+
+def test_a_shallow_copy_has_its_own_parameters():
+    net = small(seed=0)
+    other = copy.copy(net)
+    other.parameters[:] = 0
+    assert not np.shares_memory(net.parameters, other.parameters)
+    assert np.all(net.parameters[:20] != 0)

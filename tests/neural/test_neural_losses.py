@@ -34,6 +34,16 @@ def test_references_are_likelihoods():
             np.testing.assert_allclose(gradient[:, k], (ends[0] - ends[1]) / 2e-6, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize(("dtype", "large"), [("float32", 3e38), ("float64", 1.7e308)])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_logits_whose_difference_overflows(classes, dtype, large):
+    net = Sequential(Linear(1, classes), dtype=dtype)
+    net.parameters = np.concatenate([[-large, large, 0.0][:classes], np.zeros(classes)])
+    assert net.losses([[1.0]], [1])[0] == pytest.approx(0, abs=1e-30)
+    assert net.losses([[1.0]], [0])[0] == np.inf
+    np.testing.assert_allclose(net.value_and_grad([[1.0]], [1])[1], 0, atol=1e-30)
+
+
 @pytest.mark.parametrize(
     ("loss", "y", "n_outputs", "message"),
     [
@@ -121,16 +131,18 @@ def test_a_user_loss():
 
 def test_a_user_loss_follows_what_it_captures():
     pytest.importorskip("numba")
-    weight = 1.0
+    weight, weights = 1.0, np.ones(2)
 
     def weighted(output, target, gradient):
-        gradient[:] = weight
-        return weight
+        gradient[:] = weight * weights[1]
+        return weight * weights[1]
 
     net = Sequential(Linear(1, 1))
     assert net.losses([[0.0]], [0.0], weighted) == 1.0
     weight = 2.0
     assert net.losses([[0.0]], [0.0], weighted) == 2.0
+    weights[1] = 5.0  # in the array that was compiled in
+    assert net.losses([[0.0]], [0.0], weighted) == 10.0
 
 
 def test_a_user_loss_that_raises_is_nan():

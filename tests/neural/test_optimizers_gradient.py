@@ -187,3 +187,23 @@ def test_gradients_whose_squares_overflow_float32():
     net.parameters = [1.0, 0.0]
     Adam(net, 0.1).run([[1e12], [2e12]], [0.0, 0.0], epochs=5, loss="regression")
     assert abs(net.parameters[0] - 0.5) < 0.1
+
+
+def test_ctrl_c_in_a_step_leaves_no_trace(monkeypatch):
+    runs = []
+    for press in (False, True):
+        net = Sequential(Linear(3, 1), seed=0)
+        optimizer = Adam(net, 0.05)
+        optimizer.run(X, Y, epochs=3, loss="regression")
+        if press:
+            original = optimizer._direction
+
+            def pressed(gradient, original=original):
+                original(gradient)
+                raise KeyboardInterrupt
+
+            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+                patch.setattr(optimizer, "_direction", pressed)
+                optimizer.run(X, Y, epochs=1, loss="regression")
+        runs.append(optimizer.run(X, Y, epochs=3, loss="regression"))
+    np.testing.assert_array_equal(*runs)
