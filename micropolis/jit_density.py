@@ -198,7 +198,7 @@ class _Captured:
 
     def __init__(self, values: tuple[Any, ...]) -> None:
         self.values = values  # kept: another object might get the id of one that is gone
-        self.key = tuple((id(value), _numbers(value)) for value in values)
+        self.key = tuple((id(value), _contents(value)) for value in values)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -207,11 +207,14 @@ class _Captured:
         return isinstance(other, _Captured) and self.key == other.key
 
 
-def _numbers(value: Any) -> bytes:
-    """A digest of an array's content, nothing of other objects."""
+def _contents(value: Any) -> Any:
+    """What tells an array, also in a tuple, from itself with other numbers; None for other objects."""
+    if isinstance(value, tuple):
+        return tuple(map(_contents, value))
     if not isinstance(value, np.ndarray) or value.dtype.hasobject:
-        return b""
-    return hashlib.blake2b(value.tobytes(), digest_size=16).digest()
+        return None
+    numbers = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+    return value.shape, value.dtype.str, hashlib.blake2b(numbers, digest_size=16).digest()
 
 
 def _captured(function: FunctionType) -> tuple[Any, ...]:

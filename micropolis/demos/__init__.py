@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def check_complete(made: int, wanted: int) -> None:
-    """A run that Ctrl-C has cut short keeps what it made and returns; a demo has to stop there."""
-    if made < wanted:
+def end_if(interrupted: bool) -> None:
+    """A run that meets Ctrl-C keeps what it made and returns; a demo has to end there."""
+    if interrupted:
         raise KeyboardInterrupt

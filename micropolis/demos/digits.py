@@ -16,7 +16,7 @@ from ..metropolis.minibatch import MMH
 from ..metropolis.optimizer import MH
 from ..neural.layers import Linear, ReLU
 from ..neural.network import Sequential
-from . import check_complete
+from . import end_if
 
 PICTURE = "micropolis_digits.png"
 SUFFIXES = (".png", ".pdf", ".svg")
@@ -115,7 +115,7 @@ class Compiled:
 
     def advance(self, steps: int) -> tuple[NDArray[np.int64], int]:
         history = self.opt.run(self.data.X, self.data.y, steps, progress=False, **self.options)
-        check_complete(len(history), steps)
+        end_if(history.interrupted)
         return history.rows_used, int(np.count_nonzero(history.accept))
 
     def outputs(self, X: NDArray[Any]) -> NDArray[Any]:
@@ -158,7 +158,7 @@ def run(seconds: float, dtype: str, seed: int, out: str) -> None:
     seconds = checks.real("seconds", seconds, above=0)
     if not out or Path(out).is_dir() or not Path(out).resolve().parent.is_dir():
         raise InputError(f"out: expected the path of a file in a folder that exists, got {out!r}")
-    if Path(out).suffix not in SUFFIXES:
+    if Path(out).suffix.lower() not in SUFFIXES:
         raise InputError(f"out: expected a name that ends in one of {', '.join(SUFFIXES)}, got {out!r}")
     data = load(dtype)
     size = network(seed, dtype).n_parameters

@@ -22,7 +22,7 @@ from ..hamiltonian.riemannian import RMHMC
 from ..protocol import Kernel
 from ..sampling import sample
 from ..trace import Trace
-from . import check_complete
+from . import end_if
 
 PICTURE = "micropolis_funnel.png"
 BINS = 40
@@ -78,7 +78,7 @@ def compare(
             sample(density, kernel, draws=1, warmup=0, chains=1, init=start, seed=seed, progress=False)
             began = time.perf_counter()
             trace = sample(density, kernel, draws=draws, warmup=0, chains=1, init=start, seed=seed, progress=False)
-        check_complete(trace.n_draws, draws)
+        end_if(trace.n_draws < draws)
         outcomes.append(Outcome(label, trace, time.perf_counter() - began))
     return outcomes
 

@@ -15,7 +15,7 @@ from ..metropolis.history import History
 from ..metropolis.optimizer import MH
 from ..neural.layers import Linear, ReLU
 from ..neural.network import Sequential
-from . import check_complete
+from . import end_if
 
 PICTURE = "micropolis_moons.png"
 POINTS, NOISE, LR, TEMPERATURE, STEPS = 500, 0.1, 0.1, 3 / 500, 2000
@@ -43,7 +43,7 @@ def train(seed: int = 0, early_rejection: bool = False) -> Training:
     before = net.copy()
     opt = MH(net, lr=LR, T=TEMPERATURE, seed=seed, early_rejection=early_rejection)
     history = opt.run(X, y, steps=STEPS)
-    check_complete(len(history), STEPS)
+    end_if(history.interrupted)
     return Training(X, y, before, history)
 
 
@@ -81,7 +81,7 @@ def microseconds(seed: int, early_rejection: bool) -> float:
         net = network(seed)
         opt = MH(net, lr=LR, T=TEMPERATURE, seed=seed, early_rejection=early_rejection)
         began = time.perf_counter()
-        check_complete(len(opt.run(X, y, steps=STEPS)), STEPS)
+        end_if(opt.run(X, y, steps=STEPS).interrupted)
         times.append(time.perf_counter() - began)
     return min(times) / STEPS * 1e6
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .. import checks, diagnostics
 from ..errors import MissingExtraError, SamplingWarning
-from . import check_complete
+from . import end_if
 
 PICTURE = "micropolis_demo.png"
 HEADINGS = ("model", "dim", "max |z|", "min ESS", "ESS/s", "seconds", "divergent")
@@ -69,7 +69,7 @@ def _sample(name: str, draws: int, seed: int) -> Result:
     density = posterior.density
     trace = sample(density, NUTS(target_accept=0.9, metric="dense"), draws=draws, warmup=1000, seed=seed)
     seconds = time.perf_counter() - began
-    check_complete(trace.n_draws, draws)
+    end_if(trace.n_draws < draws)
     quantities = posterior.to_reference({name: trace[name] for name in trace})
     ess = _ess(quantities)
     reference = posterior.reference

@@ -75,7 +75,7 @@ class _BayesianMLP(common.base.BaseEstimator):  # type: ignore[misc]
     def _sample(self, density: Density, nets: list[Sequential], seed: np.random.SeedSequence) -> None:
         """Set `net_` and `trace_`; warnings on single weights are kept back: units may change places (see `_watch`)."""
         checks.integer("draws", self.draws, least=1)
-        init = np.stack([net.parameters for net in nets]).astype(np.float64)
+        init = np.array([net.parameters for net in nets], dtype=np.float64)
         for point in init:  # of many rows random weights make a cliff, at whose foot no metric is learned
             ascend(density._bind(), point)
         with warnings.catch_warnings():
@@ -95,7 +95,8 @@ class _BayesianMLP(common.base.BaseEstimator):  # type: ignore[misc]
         if trace.n_draws < self.draws:  # Ctrl-C
             if trace.n_draws == 0:
                 raise KeyboardInterrupt
-            warnings.warn(f"interrupted, {trace.n_draws} of {self.draws} draws", SamplingWarning, stacklevel=4)
+            got = f"{type(self).__name__}: interrupted, {trace.n_draws} of {self.draws} draws"
+            warnings.warn(got, SamplingWarning, stacklevel=4)
         self.net_, self.trace_ = nets[0], trace
 
     def _watch(self, rows: NDArray[np.float64]) -> None:
@@ -104,8 +105,7 @@ class _BayesianMLP(common.base.BaseEstimator):  # type: ignore[misc]
         predicted = np.concatenate([self._predictions(part) for _, part in parts], axis=1)
         self.r_hat_ = math.nan
         if self.trace_.n_draws >= 4:
-            series = predicted.reshape(self.trace_.n_chains, self.trace_.n_draws, -1)
-            r_hat = diagnostics.r_hat_and_ess(series)[0]
+            r_hat = diagnostics.r_hat_and_ess(predicted.reshape(self.trace_.n_chains, self.trace_.n_draws, -1))[0]
             self.r_hat_ = float(np.nanmax(r_hat)) if not np.all(np.isnan(r_hat)) else math.nan
         divergent = int(self.trace_.stats["divergent"].sum())
         if self.r_hat_ > R_HAT_LIMIT or divergent:

@@ -104,6 +104,8 @@ class History:
         The network that has it.
     evaluated_steps, evaluated_nll : ndarray
         With ``evaluate_every``: after how many steps the loss on the whole data set was computed, and what it was.
+    interrupted : bool
+        Whether Ctrl-C was pressed meanwhile: steps may be missing, and a loop over runs should end.
     """
 
     records: NDArray[Any]
@@ -112,6 +114,7 @@ class History:
     net: Sequential
     evaluated_steps: NDArray[np.int64]
     evaluated_nll: Array
+    interrupted: bool
 
     @property
     def accept(self) -> NDArray[np.bool_]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
@@ -41,8 +40,8 @@ class Run:
             self.idle.set()
 
 
-def drive(runs: Sequence[Run], threads: int, progress: bool | None) -> None:
-    """Bring every run to its end, or to where Ctrl-C meets it."""
+def drive(runs: Sequence[Run], threads: int, progress: bool | None) -> bool:
+    """Bring every run to its end, or to where Ctrl-C meets it; whether it came, which may have been at the very end."""
     bar = progress_bar.Bar(progress, sum(len(run.records) for run in runs), unit="step", event="accepted")
     futures: list[Future[None]] = []
     interrupted = False
@@ -63,14 +62,17 @@ def drive(runs: Sequence[Run], threads: int, progress: bool | None) -> None:
                 run.cancel()
             settled = False
             while not settled:  # however often Ctrl-C is pressed
-                with contextlib.suppress(KeyboardInterrupt):
+                try:
                     wait(futures)
                     # a Ctrl-C inside submit() leaves a worker that the pool does not know
                     settled = all(run.idle.wait() for run in runs)
+                except KeyboardInterrupt:
+                    interrupted = True
         if interrupted:
             workers.give_up(pool)
     for future in futures:
         future.result()
+    return interrupted
 
 
 def _total(runs: Sequence[Run]) -> tuple[int, int]:

@@ -117,14 +117,12 @@ class WeightWalk(ABC):
         Data are those of the last step if they are the same objects with the same shapes: then nothing is checked or
         computed again.
         """
-        if self._loop is not None and self._loop.step != self._position:
-            self._settle()  # what a Ctrl-C between a step and its settling left
+        if not self.net.parameters.flags.writeable:
+            raise InputError("net: expected parameters that can be written to, these are read-only")
         shapes = (getattr(X, "shape", None), getattr(y, "shape", None))
         same = self._loop is not None and X is self._X and y is self._y and shapes == self._shapes
         if same and np.array_equal(self._loop.theta, self.net.parameters):
             return
-        if not self.net.parameters.flags.writeable:
-            raise InputError("net: expected parameters that can be written to, these are read-only")
         if not np.all(np.isfinite(self.net.parameters)):
             raise InputError("net: expected finite parameters")
         with np.errstate(over="ignore"):
@@ -179,8 +177,7 @@ class WeightWalk(ABC):
         finally:
             self._busy.release()
 
-    def _finish(self, run: Run) -> History:
-        self._settle()
+    def _finish(self, run: Run, interrupted: bool) -> History:
         best, weights = self._best(run)
         evaluated: list[tuple[int, float]] = run.options.get("evaluated", [])
         return History(
@@ -190,11 +187,20 @@ class WeightWalk(ABC):
             self.net,
             np.array([step for step, _ in evaluated], dtype=np.int64),
             np.array([nll for _, nll in evaluated], dtype=np.float64),
+            interrupted,
         )
 
     def _settle(self) -> None:
-        self.net.parameters[:] = self._loop.theta
-        self._position = self._loop.step  # last: says that all is settled
+        """Take over what the loop has done, however often Ctrl-C is pressed."""
+        pressed: KeyboardInterrupt | None = None
+        while self._position != self._loop.step:
+            try:
+                self.net.parameters[:] = self._loop.theta
+                self._position = self._loop.step
+            except KeyboardInterrupt as error:
+                pressed = error
+        if pressed is not None:
+            raise pressed
 
     def _step(self, X: Any, y: Any, **options: Any) -> Step:
         run = self._begin(X, y, 1, **options)
@@ -208,8 +214,11 @@ class WeightWalk(ABC):
     def _run(self, X: Any, y: Any, steps: int, progress: bool | None, **options: Any) -> History:
         progress_bar.check(progress)
         run = self._begin(X, y, steps, **options)
-        drive([run], 1, progress)
-        return self._finish(run)
+        try:
+            interrupted = drive([run], 1, progress)
+        finally:
+            self._settle()
+        return self._finish(run, interrupted)
 
     # -- states ------------------------------------------------------------------------------------------------------
 
@@ -350,8 +359,12 @@ def run_chains(
         return []
     shared: dict[Any, CData] = {}
     runs = [optimizer._begin(X, y, steps, shared, **options) for optimizer in optimizers]
-    drive(runs, threads, progress)
-    return [optimizer._finish(run) for optimizer, run in zip(optimizers, runs, strict=True)]
+    try:
+        interrupted = drive(runs, threads, progress)
+    finally:
+        for optimizer in optimizers:
+            optimizer._settle()
+    return [optimizer._finish(run, interrupted) for optimizer, run in zip(optimizers, runs, strict=True)]
 
 
 def _stream(seed: Any) -> np.random.BitGenerator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import os
@@ -363,7 +364,7 @@ class Sequential:
         return net
 
     def __copy__(self) -> Sequential:
-        return self.copy()  # never two networks on the same parameters
+        return copy.deepcopy(self)  # never two networks on the same parameters
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_bound": None}

@@ -288,8 +288,24 @@ def test_ctrl_c_keeps_the_history(monkeypatch):
         history = opt.run(X, Y, steps=10**6)
     assert pressed and len(history) < 10**6 and opt.steps == 5 + len(history)
     rest = opt.run(X, Y, steps=20)
+    assert history.interrupted and not rest.interrupted
     whole = mp.MH(network(), **PLAN).run(X, Y, steps=opt.steps)
     assert_same(joined([history, rest]), replace(whole, records=whole.records[5:]))
+
+
+def test_ctrl_c_when_all_is_done_is_told(monkeypatch):
+    """A loop over short runs would not see it otherwise."""
+    real, pressed = runs.wait, []
+
+    def wait(futures, timeout=None):
+        if timeout is None and not pressed:  # the last wait
+            pressed.append(True)
+            raise KeyboardInterrupt
+        return real(futures, timeout)
+
+    monkeypatch.setattr(runs, "wait", wait)
+    history = mp.MH(network(), **PLAN).run(X, Y, steps=5)
+    assert len(history) == 5 and history.interrupted
 
 
 def test_progress(capsys):

@@ -8,7 +8,9 @@ from laws.weight_loops import moons
 
 import micropolis as mp
 from micropolis.errors import InputError, InputTypeError, KernelError
+from micropolis.metropolis.optimizer import run_chains
 from micropolis.neural import Linear, ReLU, Sequential, Tanh
+from micropolis.progress import Bar
 
 X, Y = moons()
 PLAN = {"lr": 0.1, "T": 3 / 500, "seed": 7}
@@ -52,30 +54,55 @@ def test_values_changed_in_place_are_not_seen():
 
 
 @pytest.mark.parametrize("kind", ["MH", "MMH"])
-@pytest.mark.parametrize("moment", ["_guarded", "_settle"])
-def test_a_step_that_ctrl_c_breaks_off_is_made_or_not_made(kind, moment, monkeypatch):
+def test_a_step_that_ctrl_c_breaks_off_is_made(kind, monkeypatch):
     def build():
         return getattr(mp, kind)(network(), **PLAN)
 
-    opt, expected = build(), build().run(X, Y, steps=58)
-    original, steps = getattr(opt, moment), []
+    opt, expected = build(), build().run(X, Y, steps=60)
+    original, steps = opt._guarded, []
 
-    def broken(*arguments):
-        if moment == "_guarded":
-            original(*arguments)
+    def broken(run):
+        original(run)
         raise KeyboardInterrupt
 
-    for number in range(58):
+    for number in range(60):
         if number % 7 == 3:
             with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-                patch.setattr(opt, moment, broken)
+                patch.setattr(opt, "_guarded", broken)
                 opt.step(X, Y)
             steps.append(None)
         else:
             steps.append(opt.step(X, Y))
-    assert opt.steps == 58
+        assert opt.steps == number + 1
     for step, record in zip(steps, expected.records, strict=True):
         assert step is None or step.sample_nll == record["sample_nll"]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_run_that_fails_leaves_the_steps_it_made(together, monkeypatch, tmp_path):
+    """And parameters assigned afterwards are where the chain goes on."""
+    opts = [mp.MH(network(), **PLAN) for _ in range(2)]
+
+    def broken(*_):
+        raise BrokenPipeError
+
+    with monkeypatch.context() as patch, pytest.raises(BrokenPipeError):
+        patch.setattr(Bar, "update", broken)
+        _ = run_chains(opts, X, Y, 10**5) if together else opts[0].run(X, Y, steps=10**5)
+    made = opts[0].steps
+    assert made > 0
+    expected = mp.MH(network(), **PLAN)
+    expected.run(X, Y, steps=made)
+    np.testing.assert_array_equal(opts[0].net.parameters, expected.net.parameters)
+    opts[0].save(tmp_path / "state.npz")
+    other = mp.MH(network(), **PLAN)
+    other.restore(tmp_path / "state.npz")
+    np.testing.assert_array_equal(
+        other.run(X, Y, steps=100).records["accept"], opts[0].run(X, Y, steps=100).records["accept"]
+    )
+    opts[0].net.parameters = np.full(162, 0.123)
+    opts[0].step(X, Y)
+    assert np.abs(opts[0].net.parameters - 0.123).max() < 1  # a step of 0.1
 
 
 def test_a_state_is_not_restored_under_a_run(tmp_path):

@@ -131,11 +131,11 @@ def test_a_user_loss():
 
 def test_a_user_loss_follows_what_it_captures():
     pytest.importorskip("numba")
-    weight, weights = 1.0, np.ones(2)
+    weight, weights, pair = 1.0, np.ones(2), (np.ones(1), 0)
 
     def weighted(output, target, gradient):
-        gradient[:] = weight * weights[1]
-        return weight * weights[1]
+        gradient[:] = weight * weights[1] * pair[0][0]
+        return weight * weights[1] * pair[0][0]
 
     net = Sequential(Linear(1, 1))
     assert net.losses([[0.0]], [0.0], weighted) == 1.0
@@ -143,6 +143,8 @@ def test_a_user_loss_follows_what_it_captures():
     assert net.losses([[0.0]], [0.0], weighted) == 2.0
     weights[1] = 5.0  # in the array that was compiled in
     assert net.losses([[0.0]], [0.0], weighted) == 10.0
+    pair[0][0] = 3.0
+    assert net.losses([[0.0]], [0.0], weighted) == 30.0
 
 
 def test_a_user_loss_that_raises_is_nan():
