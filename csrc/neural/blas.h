@@ -153,8 +153,8 @@ static size_t arrange(const mp_network *network, int64_t block, void *work, work
       int of_first = n_weighted < 2; /* whether a convolution that this one pools has the first weights */
       const mp_layer *pooled = convolution_pooled(network, l, of_first);
       if (pooled) carve_winners(pooled, layer, of_first, &at, &total, &next.pooled);
-      n_weighted += layer->kind == MP_LINEAR || layer->kind == MP_CONV2D;
-      if (first < 0 && (layer->kind == MP_LINEAR || layer->kind == MP_CONV2D)) first = w->n_nodes;
+      int weighted = layer->kind == MP_LINEAR || layer->kind == MP_CONV2D;
+      if (weighted && n_weighted++ == 0) first = w->n_nodes;
       add_node(next, block, &at, &total, work, w, &before);
       if (images) widest_images = most(widest_images, next.n_out);
       if (images) most_units = most(most_units, layer->out[0]);

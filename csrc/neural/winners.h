@@ -169,7 +169,7 @@ static MP_CLONES void spread_windows(const window *w, const real *weights, const
   for (int64_t part = 0; part < parts; part++) {
     int64_t first = w->vectors * part / parts, n = w->vectors * (part + 1) / parts - first;
     for (int64_t p = 0, start = 0; p < w->sizes.plane; start = ends[p++]) {
-      if (start == ends[p]) continue; /* none of the windows that would end outside the image, for one */
+      if (start == ends[p]) continue; /* no winner; near the far edges no window begins either */
       FOR_VECTORS(n, spread_vectors, weights + first * GROUP, stride, offsets + first, sorted + start, sorted + ends[p],
                   back + p * w->pixel)
     }
