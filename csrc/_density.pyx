@@ -2,7 +2,7 @@
 """Log densities behind the C contract: addresses in, arrays out, and the way back into Python callables."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint32_t, uintptr_t
+from libc.stdint cimport int32_t, uint32_t, uintptr_t
 from libc.math cimport INFINITY, NAN
 from libc.string cimport memcpy
 
@@ -50,6 +50,12 @@ cdef extern from "densities/densities.h" nogil:
 cdef extern from "common/simd.h" nogil:
     const char *mp_simd_level()
 
+cdef enum:
+    RUN = 0  # as in micropolis/chains.py, as MARK
+    MARK = 3
+    # that a draw which was broken off makes again at most; a mark costs a fiftieth of them where they are quickest
+    MARK_CALLS = 256
+
 
 def simd_level():
     """The instruction set that hot functions use on this machine."""
@@ -91,16 +97,19 @@ cdef class CDensity:
         Into how many terms `block` splits the log density; 0 for none.
     explain : callable, optional
         ``explain(x)`` -> the exception behind a fatal code at x (dim,), or None.
+    targets : tuple of PythonTarget
+        The Python functions behind it, which can be told to stop.
     """
     cdef mp_density c
     cdef object keep_alive, explain
     cdef readonly PythonTarget target
+    cdef readonly tuple targets
     cdef readonly object where
 
     def __init__(self, size_t dim, *, uintptr_t user_data=0, object keep_alive=None, uintptr_t template=0,
                  uintptr_t logp_grad=0, uintptr_t value=0, uintptr_t hessian=0, uintptr_t hvp=0,
                  uintptr_t third_product=0, uintptr_t batch=0, uintptr_t block=0, size_t n_blocks=0,
-                 object explain=None):
+                 object explain=None, tuple targets=()):
         if template:
             self.c = (<mp_density *>template)[0]
         self.c.version = MP_DENSITY_VERSION
@@ -116,7 +125,7 @@ cdef class CDensity:
         self.c.n_blocks = n_blocks if self.c.block != NULL else 0
         if self.c.logp_grad == NULL:
             raise ValueError("a density needs logp_grad")
-        self.keep_alive, self.explain = keep_alive, explain
+        self.keep_alive, self.explain, self.targets = keep_alive, explain, targets
         self.target = None
 
     @property
@@ -319,23 +328,35 @@ cdef int record_block(size_t dim, const double *x, size_t number, double *grad, 
 cdef class PythonTarget:
     """What the trampolines reach: a Python function x -> (logp, grad), one x -> logp, and the first error of either.
 
-    While `stopped`, neither is called and every call ends in a fatal code without an error.
+    While `stopped`, neither is called and every call ends in a fatal code without an error. Every MARK_CALLS calls, the
+    chain behind `control` is asked to note where it is, unless it was asked for something else.
     """
     cdef object logp_grad, value
     cdef public object error
     cdef public object where
     cdef public bint stopped
+    cdef public int calls
+    cdef public int32_t[::1] control
 
     def __init__(self, logp_grad, value=None):
         self.logp_grad, self.value = logp_grad, value
         self.error = self.where = None
         self.stopped = False
+        self.calls = 0
+
+
+cdef inline void count(PythonTarget target) noexcept:
+    # under the GIL, as all that write to a control
+    target.calls += 1
+    if target.calls >= MARK_CALLS and target.control is not None and target.control[0] == RUN:
+        target.control[0] = MARK
 
 
 cdef int call_logp_grad(size_t dim, const double *x, double *grad, double *logp, void *user_data) noexcept with gil:
     cdef PythonTarget target = <PythonTarget>user_data
     if target.stopped:
         return -1
+    count(target)
     point = np.empty(dim)
     cdef double[::1] view = point, gradient
     memcpy(&view[0], x, dim * sizeof(double))
@@ -354,6 +375,7 @@ cdef int call_value(size_t dim, const double *x, double *logp, void *user_data) 
     cdef PythonTarget target = <PythonTarget>user_data
     if target.stopped:
         return -1
+    count(target)
     point = np.empty(dim)
     cdef double[::1] view = point
     memcpy(&view[0], x, dim * sizeof(double))
@@ -370,6 +392,6 @@ def python_density(dim, logp_grad, value=None):
     cdef PythonTarget target = PythonTarget(logp_grad, value)
     cdef CDensity density = CDensity(
         dim, user_data=<uintptr_t><void *>target, keep_alive=target, logp_grad=<uintptr_t>&call_logp_grad,
-        value=<uintptr_t>&call_value if value is not None else 0)
+        value=<uintptr_t>&call_value if value is not None else 0, targets=(target,))
     density.target = target
     return density

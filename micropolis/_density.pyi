@@ -17,6 +17,8 @@ class PythonTarget:
     error: BaseException | None
     where: Array | None
     stopped: bool
+    calls: int
+    control: NDArray[np.int32] | None
     def __init__(
         self, logp_grad: Callable[[Array], tuple[float, Array]], value: Callable[[Array], float] | None = None
     ) -> None: ...
@@ -24,6 +26,8 @@ class PythonTarget:
 class CDensity:
     @property
     def target(self) -> PythonTarget | None: ...
+    @property
+    def targets(self) -> tuple[PythonTarget, ...]: ...
     @property
     def dim(self) -> int: ...
     @property
@@ -46,6 +50,7 @@ class CDensity:
         block: int = 0,
         n_blocks: int = 0,
         explain: Callable[[Array], BaseException | None] | None = None,
+        targets: tuple[PythonTarget, ...] = (),
     ) -> None: ...
     def call_logp_grad(self, x: Array, grad: Array) -> tuple[int, float]: ...
     def call_block(self, x: Array, number: int, grad: Array) -> tuple[int, float]: ...

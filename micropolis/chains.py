@@ -18,7 +18,8 @@ from .density import Density
 from .protocol import CANCEL, DENSE, DIAGONAL, OPTIONS_HEAD, RUN, Kernel, Tuning
 
 PAUSE, MARK = 2, 3  # as RUN and CANCEL: write a snapshot, a mark, and go on
-MARK_PERIOD = 0.25  # seconds: the most that is made again after a draw that was broken off, if a draw is not longer
+MARK_PERIOD = 0.25  # seconds: the most that is made again after a draw that was broken off, if a draw is not longer;
+# of a Python density also 256 evaluations, which may take longer than they did (csrc/_density.pyx)
 TICK = 0.05  # seconds between two looks of the main thread at its workers; also the answer time to Ctrl-C
 START_TRIES = 100  # random initial points tried before giving up, as in Stan
 ASCENT_EVALUATIONS = 200  # at most; posteriordb's worst starts, at a log density of -1e8, take 50
@@ -77,6 +78,8 @@ class ChainJob:
         self.buffers = {b.name: np.zeros(b.shape(dim), dtype=b.dtype) for b in kernel.BUFFERS}
         self.set_tuning(tuning)
         self.control = np.zeros(16, dtype=np.int32)  # one cache line a chain
+        for target in self.handle.targets:
+            target.control = self.control
         self.progress = np.zeros(8, dtype=np.int64)
         self.memory: NDArray[np.float64] | None = None
         self.warm = warmup > 0 or self.rule is not None
@@ -186,8 +189,8 @@ class ChainJob:
 
     def break_off(self) -> None:
         """Do not wait for the end of a step either, where the density is a Python function."""
-        if self.handle.target is not None:
-            self.handle.target.stopped = True
+        for target in self.handle.targets:
+            target.stopped = True
 
     def mark_soon(self) -> None:
         """Every MARK_PERIOD, have a running chain note where it is; from another thread."""
@@ -236,10 +239,11 @@ class ChainJob:
             status = protocol.OK
         if self.warm:
             self.warmup_done = self.position
-        target = self.handle.target
-        if target is not None and target.stopped:
-            target.stopped = False
-            if status == protocol.DENSITY_FATAL and target.error is None:
+        targets = self.handle.targets
+        if any(target.stopped for target in targets):
+            for target in targets:
+                target.stopped = False
+            if status == protocol.DENSITY_FATAL and all(target.error is None for target in targets):
                 status = protocol.BROKEN_OFF
         if status == protocol.DENSITY_FATAL:
             self._fail(chain, mark, stats, thin)
@@ -277,6 +281,8 @@ class ChainJob:
     # -- a draw that was broken off ------------------------------------------------------------------------------
 
     def _mark(self) -> Mark:
+        for target in self.handle.targets:
+            target.calls = 0
         arrays = [array.copy() for array in self._arrays()]
         return Mark(self.position, self.started, self.bit_generator.state, arrays)
 

@@ -1,12 +1,9 @@
 """Estimators: scikit-learn's own checks, exact posteriors, calibration, and the faults."""
 
 import math
-import os
 import pickle
-import signal
 import subprocess
 import sys
-import threading
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +12,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from laws.interrupts import ctrl_c_when
 from scipy import integrate, stats
 from scipy.special import softmax
 from sklearn.base import clone
@@ -322,14 +320,11 @@ def test_features_that_overflow_are_named(dtype, large):
 
 
 @QUIET
-def test_ctrl_c_keeps_what_was_drawn():
+def test_ctrl_c_keeps_what_was_drawn(begun):
     def interrupted(model):
-        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
-        try:
+        begun.clear()
+        with ctrl_c_when(lambda: any(job.progress[0] for job in begun)):
             return model.fit(MOONS, SIDES)
-        finally:
-            timer.join()
 
     with pytest.raises(KeyboardInterrupt):
         interrupted(BayesianMLPClassifier((2,), warmup=10**6, draws=10, chains=2, random_state=0))

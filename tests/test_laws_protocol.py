@@ -1,15 +1,14 @@
 """Laws of a run, for every registered kernel: records are honest, streams are the chain's own, and how a run is cut up,
 threaded, thinned or stored never changes a draw."""
 
-import _thread
 import dataclasses
 import importlib
 import itertools
 import pickle
-import time
 
 import numpy as np
 import pytest
+from laws.interrupts import pressing
 from laws.kernels import (
     BACKENDS,
     EXAMPLES,
@@ -264,37 +263,26 @@ def test_resume_is_one_longer_run(name, warmup, tmp_path):
         assert pickle.dumps(dataclasses.asdict(kernel)) == pickle.dumps(dataclasses.asdict(other))
 
 
-def interrupted_density(evaluation):
-    """DENSITY as a Python function; at the given evaluation comes a Ctrl-C, and time for the run to notice it."""
-    calls = itertools.count()
-
-    def logp_and_grad(x):
-        if next(calls) == evaluation:
-            _thread.interrupt_main()
-            time.sleep(0.2)
-        return DENSITY.value_and_grad(x)
-
-    return mp.Density.from_callable(logp_and_grad, DIM)
-
-
 @pytest.mark.parametrize("name", ADAPTIVE)
 @pytest.mark.parametrize("share", [0.02, 0.4, 0.7, 0.95])
-def test_resume_after_an_interruption(name, share, tmp_path):
+def test_resume_after_an_interruption(name, share, noticed, tmp_path):
     """Cut in warm-up or in sampling, written to a file: what was owed comes as if nothing had happened.
 
     Chains of a Python function run one after another, so the second chain had not begun.
     """
     options = {"draws": 40, "warmup": 100, "chains": 2, "init": np.zeros(DIM), "seed": 14}
-    whole = run(interrupted_density(None), ADAPTIVE[name], **options)
+    density = mp.Density.from_callable(DENSITY.value_and_grad, DIM)
+    whole = run(density, ADAPTIVE[name], **options)
     evaluations = whole.stats["n_grad"][0].sum() + whole.warmup_stats["n_grad"][0].sum()
-    cut = run(interrupted_density(int(share * evaluations)), ADAPTIVE[name], **options)
+    interrupted = pressing(DENSITY.value_and_grad, int(share * evaluations), noticed)
+    cut = run(mp.Density.from_callable(interrupted, DIM), ADAPTIVE[name], **options)
     assert cut.n_draws == 0 and cut.warmup_done == 0
     extra = [len(chain["draws"]) for chain in cut.ragged] or [0, 0]
     done = [(chain["warmup_done"], n) for chain, n in zip(cut.adaptation, extra, strict=True)]
     assert done[1] == (0, 0)
     assert sum(done[0]) < 140 and (share < 0.1 or sum(done[0]) > 0)  # early, it was still looking for a step size
     cut.save(tmp_path / "cut.npz")
-    rest = resume(mp.Trace.load(tmp_path / "cut.npz"), density=interrupted_density(None))
+    rest = resume(mp.Trace.load(tmp_path / "cut.npz"), density=density)
     assert_same_run(rest, whole)
     assert_same_end(rest, whole)
     for field in whole.warmup_stats.dtype.names:

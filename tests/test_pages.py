@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from laws.interrupts import wait_until
 
 import micropolis as mp
 from micropolis import pages
@@ -26,13 +27,6 @@ def resident():
 
 def threads():
     return [thread for thread in threading.enumerate() if thread.name == "micropolis pages"]
-
-
-def wait_until(condition):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.fixture

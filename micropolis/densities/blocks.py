@@ -82,6 +82,7 @@ class BlockDensity(Density):
             template=library()["blocks_curved" if curved else "blocks"],
             n_blocks=len(handles),
             explain=explain,
+            targets=tuple(target for handle in handles for target in handle.targets),
         )
 
     def __repr__(self) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -45,6 +45,7 @@ class WeightWalk(ABC):
         self.reduction = checks.choice("reduction", reduction, REDUCTIONS)
         self._bit_generator = _stream(seed)
         self._position = 0
+        self._user: dict[str, object] = {}
         self._forget()
 
     def _forget(self) -> None:
@@ -52,7 +53,6 @@ class WeightWalk(ABC):
         self._X: Any = None
         self._y: Any = None
         self._shapes: Any = None
-        self._busy = threading.Lock()
 
     @property
     def lr(self) -> Scheduled:
@@ -156,26 +156,13 @@ class WeightWalk(ABC):
 
     def _begin(self, X: Any, y: Any, steps: int, shared: dict[Any, CData] | None = None, **options: Any) -> Run:
         steps = checks.integer("steps", steps, least=0)
-        self._check_idle()
         # asked of the machine, since Linux hands out more memory than there is and kills the process that uses it
         if steps * STEP_RECORD.itemsize > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
             raise InputError(f"steps: no memory for the history of {steps} steps; make several runs")
         self._attach(X, y, shared)
         checked = self._options(**options)
         self._loop.schedule(*self._lr.table(self._position, steps), *self._T.table(self._position, steps))
-        return Run(self._guarded, np.empty(steps, STEP_RECORD), checked)
-
-    def _check_idle(self) -> None:
-        if self._busy.locked():
-            raise KernelError(f"{self.name}: this optimiser is running in another thread")
-
-    def _guarded(self, run: Run) -> None:
-        if not self._busy.acquire(blocking=False):
-            raise KernelError(f"{self.name}: this optimiser is running in another thread")
-        try:
-            self._work(run)
-        finally:
-            self._busy.release()
+        return Run(self._work, np.empty(steps, STEP_RECORD), checked)
 
     def _finish(self, run: Run, interrupted: bool) -> History:
         best, weights = self._best(run)
@@ -190,47 +177,38 @@ class WeightWalk(ABC):
             interrupted,
         )
 
-    def _settle(self) -> None:
-        """Take over what the loop has done, however often Ctrl-C is pressed."""
-        pressed: KeyboardInterrupt | None = None
-        while self._position != self._loop.step:
-            try:
+    def _leave(self, user: object) -> None:
+        """Take over what the loop has done, and let others in; does nothing for who is not the user."""
+        if self._user.get("now") is user:
+            if self._loop is not None and self._position != self._loop.step:
                 self.net.parameters[:] = self._loop.theta
                 self._position = self._loop.step
-            except KeyboardInterrupt as error:
-                pressed = error
-        if pressed is not None:
-            raise pressed
+            del self._user["now"]
 
     def _step(self, X: Any, y: Any, **options: Any) -> Step:
-        run = self._begin(X, y, 1, **options)
-        try:
-            self._guarded(run)
-        finally:
-            self._settle()
+        with _alone([self]):
+            run = self._begin(X, y, 1, **options)
+            self._work(run)
         record = run.records[0]
         return Step(*(record[name].item() for name in Step._fields))
 
     def _run(self, X: Any, y: Any, steps: int, progress: bool | None, **options: Any) -> History:
         progress_bar.check(progress)
-        run = self._begin(X, y, steps, **options)
-        try:
-            interrupted = drive([run], 1, progress)
-        finally:
-            self._settle()
-        return self._finish(run, interrupted)
+        with _alone([self]):
+            run = self._begin(X, y, steps, **options)
+            return self._finish(run, drive([run], 1, progress))
 
     # -- states ------------------------------------------------------------------------------------------------------
 
     def _state(self) -> dict[str, Any]:
-        self._check_idle()
-        return {
-            "format": f"micropolis.{self.name}",
-            "step": self._position,
-            "parameters": self.net.parameters.copy(),
-            "rng": self._bit_generator.state,
-            "memory": self._memory(),
-        }
+        with _alone([self]):
+            return {
+                "format": f"micropolis.{self.name}",
+                "step": self._position,
+                "parameters": self.net.parameters.copy(),
+                "rng": self._bit_generator.state,
+                "memory": self._memory(),
+            }
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights, random stream, position and memory to an .npz file, for `restore`.
@@ -263,7 +241,6 @@ class WeightWalk(ABC):
         KernelError
             The optimiser is running in another thread.
         """
-        self._check_idle()
         state = trace_files.read(path)
         if state.get("format") != f"micropolis.{self.name}":
             raise InputError(f"path: {os.fspath(path)}: not a saved {self.name}")
@@ -273,7 +250,8 @@ class WeightWalk(ABC):
                 f"path: {os.fspath(path)}: made for {weights.size} parameters of {weights.dtype}, "
                 f"this network has {self.net.n_parameters} of {self.net.dtype}"
             )
-        self._resume(state)
+        with _alone([self]):
+            self._resume(state)
 
     def _resume(self, state: dict[str, Any]) -> None:
         self._forget()
@@ -288,14 +266,14 @@ class WeightWalk(ABC):
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
         self.__dict__.update(saved["own"])
-        self._bit_generator = np.random.SFC64(0)
+        self._bit_generator, self._user = np.random.SFC64(0), {}
         self._resume(saved["state"])
 
     def __repr__(self) -> str:
         return f"{self.name}(lr={self.lr!r}, T={self.T!r}, loss={self.loss!r}): {self._position} steps"
 
 
-PRIVATE = frozenset(("_loop", "_X", "_y", "_shapes", "_busy", "_bit_generator", "_position"))
+PRIVATE = frozenset(("_loop", "_X", "_y", "_shapes", "_user", "_bit_generator", "_position"))
 
 
 def run_chains(
@@ -358,13 +336,30 @@ def run_chains(
     if not optimizers:
         return []
     shared: dict[Any, CData] = {}
-    runs = [optimizer._begin(X, y, steps, shared, **options) for optimizer in optimizers]
-    try:
+    with _alone(optimizers):
+        runs = [optimizer._begin(X, y, steps, shared, **options) for optimizer in optimizers]
         interrupted = drive(runs, threads, progress)
+        return [optimizer._finish(run, interrupted) for optimizer, run in zip(optimizers, runs, strict=True)]
+
+
+@contextlib.contextmanager
+def _alone(walks: Sequence[WeightWalk]) -> Iterator[None]:
+    """Keep other threads off; at the end, however often Ctrl-C is pressed, each walk is where its loop is."""
+    user, pressed, left = object(), None, list(walks)
+    try:
+        for walk in walks:
+            if walk._user.setdefault("now", user) is not user:
+                raise KernelError(f"{walk.name}: this optimiser is running in another thread")
+        yield
     finally:
-        for optimizer in optimizers:
-            optimizer._settle()
-    return [optimizer._finish(run, interrupted) for optimizer, run in zip(optimizers, runs, strict=True)]
+        while left:
+            try:
+                left[-1]._leave(user)
+                left.pop()
+            except KeyboardInterrupt as error:
+                pressed = error
+        if pressed is not None:
+            raise pressed
 
 
 def _stream(seed: Any) -> np.random.BitGenerator:

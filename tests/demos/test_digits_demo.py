@@ -1,6 +1,6 @@
 """The digits comparison: its data, its clock, and its evaluation, with a walk whose answers are known."""
 
-import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,15 +14,15 @@ class Known:
     """Knows nothing for 10 steps and everything afterwards; a step takes 0.2 ms and looks at 3 rows."""
 
     def __init__(self, data):
-        self.data, self.steps = data, 0
+        self.data, self.steps, self.now = data, 0, 0.0
 
     def advance(self, steps):
         self.steps += steps
-        time.sleep(2e-4 * steps)
+        self.now += 2e-4 * steps
         return np.full(steps, 3), steps // 2
 
     def outputs(self, X):
-        time.sleep(1e-3)  # must not count
+        self.now += 1e-3  # must not count
         if self.steps < 10:
             return np.zeros((len(X), 10))
         return 50.0 * np.eye(10)[self.data.held_out_y]
@@ -40,12 +40,14 @@ def test_data_are_split_by_class_and_not_scaled(data):
     np.testing.assert_allclose(shares, 0.3, atol=0.005)
 
 
-def test_follow_keeps_the_clock_and_evaluates_between_blocks(data):
+def test_follow_keeps_the_clock_and_evaluates_between_blocks(data, monkeypatch):
     walk = Known(data)
+    monkeypatch.setattr(digits, "time", SimpleNamespace(perf_counter=lambda: walk.now))
     course = digits.follow(digits.SETTINGS[0], walk, data, seconds=0.1)
     assert walk.steps == len(course.sizes)
     assert course.rows[0] == course.seconds[0] == 0 and course.rows[-1] == 3 * walk.steps
-    assert course.seconds[-1] >= 0.1 and np.all(np.diff(course.seconds) > 0)
+    assert course.seconds[-1] == pytest.approx(2e-4 * walk.steps)
+    assert 0.1 <= course.seconds[-1] < 0.11 and np.all(np.diff(course.seconds) > 0)
     assert len(course.seconds) > 10
     assert course.loss[0] == pytest.approx(np.log(10))
     assert course.accuracy[0] == pytest.approx(np.mean(data.held_out_y == 0))

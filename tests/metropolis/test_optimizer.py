@@ -317,13 +317,21 @@ def test_progress(capsys):
         mp.MH(network(), **PLAN).run(X, Y, steps=100, progress=3)
 
 
-def test_one_thread_at_a_time():
+def test_one_thread_at_a_time(monkeypatch):
     opt, histories = mp.MH(network(), **PLAN), []
-    thread = threading.Thread(target=lambda: histories.append(opt.run(X, Y, steps=200_000)))
+    begun, go_on, work = threading.Event(), threading.Event(), runs.Run.work
+
+    def wait_and_work(run):
+        begun.set()
+        assert go_on.wait(60)
+        work(run)
+
+    monkeypatch.setattr(runs.Run, "work", wait_and_work)
+    thread = threading.Thread(target=lambda: histories.append(opt.run(X, Y, steps=200)))
     thread.start()
-    while not opt._busy.locked() and thread.is_alive():
-        pass
+    assert begun.wait(60)
     with pytest.raises(KernelError, match="running in another thread"):
         opt.step(X, Y)
+    go_on.set()
     thread.join()
-    assert len(histories[0]) == opt.steps == 200_000
+    assert len(histories[0]) == opt.steps == 200

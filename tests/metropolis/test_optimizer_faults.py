@@ -59,7 +59,7 @@ def test_a_step_that_ctrl_c_breaks_off_is_made(kind, monkeypatch):
         return getattr(mp, kind)(network(), **PLAN)
 
     opt, expected = build(), build().run(X, Y, steps=60)
-    original, steps = opt._guarded, []
+    original, steps = opt._work, []
 
     def broken(run):
         original(run)
@@ -68,7 +68,7 @@ def test_a_step_that_ctrl_c_breaks_off_is_made(kind, monkeypatch):
     for number in range(60):
         if number % 7 == 3:
             with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-                patch.setattr(opt, "_guarded", broken)
+                patch.setattr(opt, "_work", broken)
                 opt.step(X, Y)
             steps.append(None)
         else:
@@ -105,12 +105,14 @@ def test_a_run_that_fails_leaves_the_steps_it_made(together, monkeypatch, tmp_pa
     assert np.abs(opts[0].net.parameters - 0.123).max() < 1  # a step of 0.1
 
 
-def test_a_state_is_not_restored_under_a_run(tmp_path):
+def test_a_state_is_not_restored_under_a_run(tmp_path, monkeypatch):
     opt = mp.MH(network(), **PLAN)
     opt.step(X, Y)
     opt.save(tmp_path / "state.npz")
-    with opt._busy, pytest.raises(KernelError, match="running in another thread"):
-        opt.restore(tmp_path / "state.npz")
+    monkeypatch.setitem(opt._user, "now", "another")
+    for forbidden in (opt.restore, opt.save):
+        with pytest.raises(KernelError, match="running in another thread"):
+            forbidden(tmp_path / "state.npz")
 
 
 @pytest.mark.parametrize(
