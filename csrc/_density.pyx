@@ -328,27 +328,32 @@ cdef int record_block(size_t dim, const double *x, size_t number, double *grad, 
 cdef class PythonTarget:
     """What the trampolines reach: a Python function x -> (logp, grad), one x -> logp, and the first error of either.
 
-    While `stopped`, neither is called and every call ends in a fatal code without an error. Every MARK_CALLS calls, the
-    chain behind `control` is asked to note where it is, unless it was asked for something else.
+    While `stopped`, neither is called and every call ends in a fatal code without an error. Every MARK_CALLS `calls`, the
+    chain that is watched is asked to note where it is, unless it was asked for something else.
     """
     cdef object logp_grad, value
     cdef public object error
     cdef public object where
     cdef public bint stopped
     cdef public int calls
-    cdef public int32_t[::1] control
+    cdef int32_t *control
+    cdef object held
 
     def __init__(self, logp_grad, value=None):
         self.logp_grad, self.value = logp_grad, value
         self.error = self.where = None
         self.stopped = False
-        self.calls = 0
+        self.calls, self.control = 0, NULL
+
+    def watch(self, int32_t[::1] control):
+        """Take the switch of the chain that calls; held as long as this object lives."""
+        self.held, self.control = control, &control[0]
 
 
 cdef inline void count(PythonTarget target) noexcept:
     # under the GIL, as all that write to a control
     target.calls += 1
-    if target.calls >= MARK_CALLS and target.control is not None and target.control[0] == RUN:
+    if target.calls >= MARK_CALLS and target.control != NULL and target.control[0] == RUN:
         target.control[0] = MARK
 
 

@@ -18,10 +18,10 @@ class PythonTarget:
     where: Array | None
     stopped: bool
     calls: int
-    control: NDArray[np.int32] | None
     def __init__(
         self, logp_grad: Callable[[Array], tuple[float, Array]], value: Callable[[Array], float] | None = None
     ) -> None: ...
+    def watch(self, control: NDArray[np.int32]) -> None: ...
 
 class CDensity:
     @property

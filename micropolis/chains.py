@@ -79,7 +79,7 @@ class ChainJob:
         self.set_tuning(tuning)
         self.control = np.zeros(16, dtype=np.int32)  # one cache line a chain
         for target in self.handle.targets:
-            target.control = self.control
+            target.watch(self.control)
         self.progress = np.zeros(8, dtype=np.int64)
         self.memory: NDArray[np.float64] | None = None
         self.warm = warmup > 0 or self.rule is not None
