@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,8 +52,8 @@ class Density:
     parameters: Any = None
     # (function, data) of a readable log density logp_grad(x, grad, data) -> float for Numba and CUDA, or None
     readable: tuple[Callable[..., float], Any] | None = None
-    # whether evaluating needs the interpreter: chains of such a density run one after another
-    holds_gil: bool = False
+    holds_gil: bool = False  # whether evaluating needs the interpreter: chains of it run one after another
+    files: frozenset[Path] = frozenset()  # that evaluating reads through a memory map
 
     def __init__(self, dim: int, names: Sequence[str] | None = None) -> None:
         self.dim = checks.integer("dim", dim, least=1)
@@ -377,8 +378,7 @@ class CallableDensity(Density):
         for i in range(self.dim):
             ahead, behind = x.copy(), x.copy()
             step = (SINGLE_STEP if single else DIFFERENCE_STEP) * max(1.0, abs(x[i]))
-            ahead[i] += step
-            behind[i] -= step
+            ahead[i], behind[i] = x[i] + step, x[i] - step
             width = ahead[i] - behind[i]  # before the calls: the function may change its argument
             gradient[i] = (_scalar(self._f(ahead)) - _scalar(self._f(behind))) / width
         return logp, gradient

@@ -113,7 +113,7 @@ def sample(
         "backend": _backend(backend),
     }
     chains = checks.integer("chains", chains, least=1)
-    sink = storage.sink(dtype, store, checkpoint)
+    sink = storage.sink(dtype, store, checkpoint, density.files)
     progress_bar.check(progress)
     storage.check((chains, plan["draws"], density.dim), plan["warmup"], kernel.INFO, sink.dtype, sink.store)
     points = starts.initial_points(density, chains, init)
@@ -197,7 +197,7 @@ def resume(
     for i, extra in enumerate(trace.ragged):
         if len(extra["draws"]) > plan["draws"]:
             raise InputError(f"draws: chain {i} already has {len(extra['draws'])} more draws; ask for at least these")
-    sink = storage.sink(trace.draws.dtype.name, store, checkpoint)
+    sink = storage.sink(trace.draws.dtype.name, store, checkpoint, density.files)
     storage.check_other(sink, trace.draws, trace.file)
     warmup = plan["warmup"] if trace.warmup_done < plan["warmup"] else 0
     progress_bar.check(progress)

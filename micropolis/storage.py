@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError, InputTypeError
+from .trace_files import mapped
 
 
 def path(name: str, value: Any) -> Path | None:
@@ -45,12 +46,7 @@ def check(shape: tuple[int, int, int], warmup: int, info: np.dtype[Any], dtype: 
 
 def check_other(where: Sink, draws: NDArray[Any], saved: Path | None) -> None:
     """Raise where a new run would replace the file that `draws` are mapped from, or the one that they are saved in."""
-    files = {"store": set(), "checkpoint": {saved}}
-    base: Any = draws
-    while base is not None:
-        mapped = getattr(base, "filename", None)  # of an np.memmap
-        files["store"].add(None if mapped is None else Path(mapped).resolve())
-        base = getattr(base, "base", None)
+    files: dict[str, Any] = {"store": mapped(draws), "checkpoint": {saved}}
     for name, held in files.items():
         file = getattr(where, name)
         if file is not None and file.resolve() in held:
@@ -109,9 +105,12 @@ def _kept_dtype(value: Any) -> str:
     return name
 
 
-def sink(dtype: Any, store: Any, checkpoint: Any) -> Sink:
-    """What the arguments of the same names say, each checked."""
+def sink(dtype: Any, store: Any, checkpoint: Any, data: frozenset[Path]) -> Sink:
+    """What the arguments of the same names say, each checked; the files of `data` are not to be replaced."""
     where = Sink(_kept_dtype(dtype), path("store", store), path("checkpoint", checkpoint))
     if where.store is not None and where.checkpoint is not None and where.store.resolve() == where.checkpoint.resolve():
         raise InputError(f"store, checkpoint: expected two files, got {where.store} for both")
+    for name, file in (("store", where.store), ("checkpoint", where.checkpoint)):
+        if file is not None and file.resolve() in data:
+            raise InputError(f"{name}: {file} holds the data of the log density, expected another file")
     return where

@@ -7,6 +7,7 @@ import json
 import os
 import zipfile
 import zlib
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -22,6 +23,15 @@ DAMAGE = (
     OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError, AttributeError, MemoryError,
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
+
+
+def mapped(array: Any) -> frozenset[Path]:
+    """The file that an array or a view of one is mapped from, if any."""
+    while array is not None:
+        if isinstance(array, np.memmap) and array.filename is not None:
+            return frozenset((Path(array.filename).resolve(),))
+        array = getattr(array, "base", None)
+    return frozenset()
 
 
 def write(path: str | os.PathLike[str], tree: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import checks
+from .. import checks, trace_files
 from .._density import CDensity
 from .._neural import CData, posterior_templates
 from ..densities.blocks import MOST_BLOCKS
@@ -88,6 +88,7 @@ class Posterior(Density):
         if x is None and net.input_shape is None:
             raise InputError("net: expected one that knows its input_shape, for a prior without data")
         self._inputs = self.net._inputs(given, "x")
+        self.files = trace_files.mapped(x) | trace_files.mapped(y)
         network = self.net.bind()
         as_loss(loss, self.tau_out, network.n_outputs)
         self._answers: tuple[Any, Any] = (None, np.zeros((0, network.n_outputs)))
