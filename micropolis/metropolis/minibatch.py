@@ -180,8 +180,11 @@ class MMH(WeightWalk):
         self._permutation = loop.permutation
         if not same_data:
             seen, self._found, self._seen = self._seen, None, None
-            if seen is not None and seen["rows"] == loop.n and loop.loss_sum() == seen["now"]:  # the data are the same
-                self._found = float(seen["sum"]), np.asarray(seen["weights"])
+            if seen is not None and seen["rows"] == loop.n:
+                loop.place(seen["weights"])
+                if loop.loss_sum() == seen["sum"]:  # the data are the same
+                    self._found = float(seen["sum"]), np.asarray(seen["weights"])
+                loop.place(self.net.parameters)
 
     def _work(self, run: Run) -> None:
         every, total = run.options["evaluate_every"], len(run.records)
@@ -212,7 +215,7 @@ class MMH(WeightWalk):
         permutation, seen = self._permutation, self._seen
         if self._loop is not None and self._found is not None:
             total, weights = self._found
-            seen = {"rows": self._loop.n, "now": self._loop.loss_sum(), "sum": total, "weights": weights}
+            seen = {"rows": self._loop.n, "sum": total, "weights": weights}
         return {"permutation": None if permutation is None else permutation.copy(), "seen": seen}
 
     def _recall(self, memory: dict[str, Any]) -> None:

@@ -163,7 +163,7 @@ class MH(WeightWalk):
         seen, self._seen = self._seen, None
         if seen is not None and seen["rows"] == data.n:
             loop = self._loop_of(network, loss, data, seen["order"], int(seen["age"]))
-            loop.place(self.net.parameters)
+            loop.place(seen["at"])
             if loop.start() == seen["now"]:  # the data that the saved state had
                 self._seen = seen
                 return loop
@@ -183,7 +183,8 @@ class MH(WeightWalk):
         if not math.isfinite(total):
             raise InputError(f"net: expected a finite loss at its parameters, got {total:g}")
         if self._seen is not None:
-            loop.sum = float(self._seen["sum"])
+            if np.array_equal(self._seen["at"], self.net.parameters):
+                loop.sum = float(self._seen["sum"])
             best = np.asarray(self._seen["best"]), float(self._seen["best_sum"])
         if best is not None and best[1] < total:
             loop.best = best
@@ -205,4 +206,5 @@ class MH(WeightWalk):
         return {"seen": {**seen, "best": weights, "best_sum": total}}
 
     def _recall(self, memory: dict[str, Any]) -> None:
-        self._seen = memory["seen"]
+        seen = memory["seen"]
+        self._seen = None if seen is None else {"at": self.net.parameters.copy(), **seen}

@@ -234,7 +234,9 @@ def test_a_restored_state_knows_the_best_model(tmp_path):
     copies = [pickle.loads(pickle.dumps(opt)), pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(opt))))]
     other = mp.MMH(network(), lr=1.0, T=100.0, seed=3)
     other.restore(tmp_path / "state.npz")
-    for walk in (opt, other, *copies):
+    moved = pickle.loads(pickle.dumps(opt))
+    moved.net.parameters = np.ones(moved.net.n_parameters)
+    for walk in (opt, other, *copies, moved):
         history = walk.run(X, Y, steps=50, batch_size=32, evaluate_every=10)
         assert history.best_nll == best < history.evaluated_nll.min()
     other.restore(tmp_path / "state.npz")

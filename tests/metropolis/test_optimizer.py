@@ -161,6 +161,20 @@ def test_goes_on_where_it_stopped(way, tmp_path):
     np.testing.assert_array_equal(opt.net.parameters, whole.net.parameters)
 
 
+def test_a_restored_state_knows_the_best_model_elsewhere():
+    """Weights assigned between a restart and the next run are where the chain goes on."""
+    opt, start = mp.MH(network(), **PLAN), network(seed=4).parameters
+    best = opt.run(X, Y, steps=300).best_nll
+    for walk in (pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(opt)))), opt):
+        walk.net.parameters = start
+        history = walk.run(X, Y, steps=20)
+        assert history.best_nll == best < history.sample_nll.min()
+        expected = row_losses(walk.net, walk.net.parameters, X, Y).mean()
+        assert history.sample_nll[-1] == pytest.approx(expected, rel=1e-12)
+    other = pickle.loads(pickle.dumps(opt))
+    assert other.run(X[:-1], Y[:-1], steps=5).best_nll != best
+
+
 def test_files_of_others(tmp_path):
     path = tmp_path / "opt.npz"
     mp.MH(network(), **PLAN).save(path)
