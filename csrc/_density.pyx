@@ -50,12 +50,6 @@ cdef extern from "densities/densities.h" nogil:
 cdef extern from "common/simd.h" nogil:
     const char *mp_simd_level()
 
-cdef enum:
-    RUN = 0  # as in micropolis/chains.py, as MARK
-    MARK = 3
-    # that a draw which was broken off makes again at most; a mark costs a fiftieth of them where they are quickest
-    MARK_CALLS = 256
-
 
 def simd_level():
     """The instruction set that hot functions use on this machine."""
@@ -100,8 +94,9 @@ cdef class CDensity:
     targets : tuple of PythonTarget
         The Python functions behind it, which can be told to stop.
     """
-    cdef mp_density c
+    cdef mp_density c, whole
     cdef object keep_alive, explain
+    cdef readonly bint stopped
     cdef readonly PythonTarget target
     cdef readonly tuple targets
     cdef readonly object where
@@ -127,6 +122,32 @@ cdef class CDensity:
             raise ValueError("a density needs logp_grad")
         self.keep_alive, self.explain, self.targets = keep_alive, explain, targets
         self.target = None
+
+    def stop(self):
+        """From another thread: until `go`, every call ends in a fatal code, without an error.
+
+        A Python function of a chain under Numba as well; not a compiled one, which such a chain calls by its address.
+        """
+        if self.stopped:
+            return
+        self.whole, self.stopped = self.c, True
+        # kernels call through the struct, so that this costs them nothing
+        self.c.logp_grad = &stopped_logp_grad
+        if self.c.value: self.c.value = &stopped_value
+        if self.c.hessian: self.c.hessian = &stopped_value
+        if self.c.hvp: self.c.hvp = &stopped_product
+        if self.c.third_product: self.c.third_product = &stopped_product
+        if self.c.batch: self.c.batch = &stopped_batch
+        if self.c.block: self.c.block = &stopped_block
+        for target in self.targets:
+            (<PythonTarget>target).stopped = True
+
+    def go(self):
+        """Undo `stop`, in the thread that calls."""
+        if self.stopped:
+            self.c, self.stopped = self.whole, False
+            for target in self.targets:
+                (<PythonTarget>target).stopped = False
 
     @property
     def dim(self):
@@ -278,118 +299,7 @@ cdef class CDensity:
         return out
 
 
-# -- the density behind `recording` --------------------------------------------------------------------------------------
-
-cdef struct recorder:
-    const mp_density *inner
-    double *where
-
-
-cdef int settle_record(recorder *r, int code, size_t dim, const double *x) noexcept nogil:
-    if code < 0:
-        memcpy(r.where, x, dim * sizeof(double))
-    return code
-
-
-cdef int record_logp_grad(size_t dim, const double *x, double *grad, double *logp, void *user_data) noexcept nogil:
-    cdef recorder *r = <recorder *>user_data
-    return settle_record(r, r.inner.logp_grad(dim, x, grad, logp, r.inner.user_data), dim, x)
-
-
-cdef int record_value(size_t dim, const double *x, double *logp, void *user_data) noexcept nogil:
-    cdef recorder *r = <recorder *>user_data
-    return settle_record(r, r.inner.value(dim, x, logp, r.inner.user_data), dim, x)
-
-
-cdef int record_hessian(size_t dim, const double *x, double *hessian, void *user_data) noexcept nogil:
-    cdef recorder *r = <recorder *>user_data
-    return settle_record(r, r.inner.hessian(dim, x, hessian, r.inner.user_data), dim, x)
-
-
-cdef int record_hvp(size_t dim, const double *x, const double *v, double *product, void *user_data) noexcept nogil:
-    cdef recorder *r = <recorder *>user_data
-    return settle_record(r, r.inner.hvp(dim, x, v, product, r.inner.user_data), dim, x)
-
-
-cdef int record_third_product(size_t dim, const double *x, const double *m, double *product,
-                              void *user_data) noexcept nogil:
-    cdef recorder *r = <recorder *>user_data
-    return settle_record(r, r.inner.third_product(dim, x, m, product, r.inner.user_data), dim, x)
-
-
-cdef int record_block(size_t dim, const double *x, size_t number, double *grad, double *logp,
-                      void *user_data) noexcept nogil:
-    cdef recorder *r = <recorder *>user_data
-    return settle_record(r, r.inner.block(dim, x, number, grad, logp, r.inner.user_data), dim, x)
-
-
-# -- Python functions --------------------------------------------------------------------------------------------------
-
-cdef class PythonTarget:
-    """What the trampolines reach: a Python function x -> (logp, grad), one x -> logp, and the first error of either.
-
-    While `stopped`, neither is called and every call ends in a fatal code without an error. Every MARK_CALLS `calls`, the
-    chain that is watched is asked to note where it is, unless it was asked for something else.
-    """
-    cdef object logp_grad, value
-    cdef public object error
-    cdef public object where
-    cdef public bint stopped
-    cdef public int calls
-    cdef int32_t *control
-    cdef object held
-
-    def __init__(self, logp_grad, value=None):
-        self.logp_grad, self.value = logp_grad, value
-        self.error = self.where = None
-        self.stopped = False
-        self.calls, self.control = 0, NULL
-
-    def watch(self, int32_t[::1] control):
-        """Take the switch of the chain that calls; held as long as this object lives."""
-        self.held, self.control = control, &control[0]
-
-
-cdef inline void count(PythonTarget target) noexcept:
-    # under the GIL, as all that write to a control
-    target.calls += 1
-    if target.calls >= MARK_CALLS and target.control != NULL and target.control[0] == RUN:
-        target.control[0] = MARK
-
-
-cdef int call_logp_grad(size_t dim, const double *x, double *grad, double *logp, void *user_data) noexcept with gil:
-    cdef PythonTarget target = <PythonTarget>user_data
-    if target.stopped:
-        return -1
-    count(target)
-    point = np.empty(dim)
-    cdef double[::1] view = point, gradient
-    memcpy(&view[0], x, dim * sizeof(double))
-    try:
-        value, slope = target.logp_grad(point)
-        gradient = slope
-        memcpy(grad, &gradient[0], dim * sizeof(double))
-        logp[0] = value
-        return 0
-    except BaseException as error:
-        target.error, target.where = error, point
-        return -1
-
-
-cdef int call_value(size_t dim, const double *x, double *logp, void *user_data) noexcept with gil:
-    cdef PythonTarget target = <PythonTarget>user_data
-    if target.stopped:
-        return -1
-    count(target)
-    point = np.empty(dim)
-    cdef double[::1] view = point
-    memcpy(&view[0], x, dim * sizeof(double))
-    try:
-        logp[0] = target.value(point)
-        return 0
-    except BaseException as error:
-        target.error, target.where = error, point
-        return -1
+include "density_functions.pxi"
 
 
 def python_density(dim, logp_grad, value=None):

@@ -188,9 +188,8 @@ class ChainJob:
             self.control[0] = CANCEL
 
     def break_off(self) -> None:
-        """Do not wait for the end of a step either, where the density is a Python function."""
-        for target in self.handle.targets:
-            target.stopped = True
+        """Do not wait for the end of a step either."""
+        self.handle.stop()
 
     def mark_soon(self) -> None:
         """Every MARK_PERIOD, have a running chain note where it is; from another thread."""
@@ -239,11 +238,9 @@ class ChainJob:
             status = protocol.OK
         if self.warm:
             self.warmup_done = self.position
-        targets = self.handle.targets
-        if any(target.stopped for target in targets):
-            for target in targets:
-                target.stopped = False
-            if status == protocol.DENSITY_FATAL and all(target.error is None for target in targets):
+        if self.handle.stopped:
+            self.handle.go()
+            if status == protocol.DENSITY_FATAL and all(target.error is None for target in self.handle.targets):
                 status = protocol.BROKEN_OFF
         if status == protocol.DENSITY_FATAL:
             self._fail(chain, mark, stats, thin)
@@ -341,7 +338,7 @@ class ChainJob:
         if status == protocol.OK:
             status = self._again(chain, self.position, self.position + 1, stats, thin)
         self._return_to(mark)
-        return recording.where if status == protocol.DENSITY_FATAL else None
+        return recording.where if status == protocol.DENSITY_FATAL and not self.handle.stopped else None
 
     # -- what a later run needs ----------------------------------------------------------------------------------
 

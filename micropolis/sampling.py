@@ -23,7 +23,7 @@ from .trace import Trace
 
 BACKENDS = ("auto", "c", "numba", "python", "cuda")
 CHECKPOINT_PERIOD = 60.0
-GRACE = 0.5  # seconds that a Python density gets to finish a step that nobody waits for
+GRACE = 0.5  # seconds for a step that nobody waits for to end
 
 
 def sample(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import ctypes
 import itertools
 import os
 import signal
@@ -141,6 +142,33 @@ def test_ctrl_c_in_a_long_step(warmup, backend, terms, noticed):
     rest = mp.resume(trace, density=fast)
     np.testing.assert_array_equal(rest.draws, whole.draws[:, trace.n_draws :])
     np.testing.assert_array_equal(rest.stats, whole.stats[:, trace.n_draws :])
+
+
+@pytest.mark.parametrize("backend", ["c", "python"])
+@pytest.mark.parametrize("kernel", [mp.HMC(step_size=0.002, n_steps=1000), mp.NUTS(step_size=0.002)], ids=repr)
+def test_ctrl_c_in_a_long_step_of_a_compiled_density(kernel, backend, noticed):
+    """A thousand evaluations, or a tree of them."""
+
+    def press():
+        noticed.clear()
+        press_ctrl_c()
+        assert noticed.wait(LIMIT)
+
+    def pointer(f):
+        @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, *[ctypes.POINTER(ctypes.c_double)] * 3, ctypes.c_void_p)
+        def logp_grad(dim, x, grad, logp, user_data):
+            logp[0], (grad[0], grad[1]) = f(np.array([x[0], x[1]]))
+            return 0
+
+        return mp.Density.from_pointer(logp_grad, 2)
+
+    plan = {"draws": 2, "warmup": 0, "chains": 1, "seed": 3, "backend": backend, "progress": False}
+    slow = SlowFrom(60, press, 0.005)
+    trace = mp.sample(pointer(slow), kernel, **plan)
+    assert trace.n_draws == 0 and slow.calls < 900
+    whole = mp.sample(pointer(normal), kernel, **plan)
+    assert whole.stats["n_grad"][0, 0] >= 1000
+    np.testing.assert_array_equal(mp.resume(trace, density=pointer(normal)).draws, whole.draws)
 
 
 @pytest.mark.parametrize("period", [0.0, 0.25])
@@ -287,46 +315,6 @@ def test_a_checkpoint_that_cannot_be_written_loses_nothing(period, tmp_path, mon
         trace = mp.sample(DENSE, KERNEL, checkpoint=tmp_path / "run.npz", **plan)
     np.testing.assert_array_equal(trace.draws, mp.sample(DENSE, KERNEL, **plan).draws)
     assert list(tmp_path.iterdir()) == []
-
-
-# -- progress --------------------------------------------------------------------------------------------------------
-
-PLAN = {"draws": 50, "warmup": 0, "chains": 2, "progress": False}
-
-
-def test_progress_goes_to_stderr(capsys):
-    pytest.importorskip("tqdm")
-    density = mp.Density.from_callable(SlowFrom(60, lambda: None), dim=2)
-    mp.sample(density, KERNEL, **PLAN | {"chains": 1, "progress": True}, seed=1)
-    captured = capsys.readouterr()
-    assert captured.out == "" and "micropolis" in captured.err and "divergent=0" in captured.err
-    mp.sample(DENSE, KERNEL, **PLAN | {"progress": None}, seed=1)  # stderr is no terminal
-    assert capsys.readouterr().err == ""
-
-
-def test_a_bar_that_cannot_be_drawn_loses_nothing(monkeypatch):
-    pytest.importorskip("tqdm")
-
-    class Closed:
-        def write(self, text):
-            raise BrokenPipeError(32, "Broken pipe")
-
-        flush = isatty = lambda self: False
-
-    density = mp.Density.from_callable(SlowFrom(60, lambda: monkeypatch.setattr(sys, "stderr", Closed())), dim=2)
-    trace = mp.sample(density, KERNEL, **PLAN | {"chains": 1, "progress": True}, seed=1)
-    assert trace.n_draws == 50
-    monkeypatch.setattr(sys, "stderr", Closed())
-    trace = mp.sample(DENSE, KERNEL, **PLAN | {"progress": True}, seed=1)
-    assert trace.n_draws == 50
-
-
-def test_no_terminal_at_all(monkeypatch):
-    """In a process without a console stderr may be None."""
-    pytest.importorskip("tqdm")
-    monkeypatch.setattr(sys, "stderr", None)
-    for progress in (None, False, True):
-        assert mp.sample(DENSE, KERNEL, **PLAN | {"progress": progress}, seed=1).n_draws == 50
 
 
 # -- every kernel ----------------------------------------------------------------------------------------------------
