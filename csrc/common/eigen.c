@@ -8,7 +8,6 @@
 
 #include <float.h>
 #include <math.h>
-#include <pthread.h>
 
 #include "common/vector_math.h"
 
@@ -163,25 +162,4 @@ int mp_eigen(size_t dim, double *a, double *values, double *vectors, double *wor
   if (info != 0) return 1;
   memcpy(vectors, a, dim * stride * sizeof(double));
   return 0;
-}
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static int holders, threads_before;
-
-void mp_eigen_hold(void *get, void *set) {
-  if (!set) return;
-  pthread_mutex_lock(&lock); /* over both: the next first holder asks only after the last one has given back */
-  if (holders++ == 0) {
-    threads_before = ((int (*)(void))get)();
-    ((void (*)(int))set)(1);
-  }
-  pthread_mutex_unlock(&lock);
-}
-
-void mp_eigen_let_go(void *set) {
-  if (!set) return;
-  pthread_mutex_lock(&lock);
-  /* one thread may be what somebody else holds it at, for networks, who gives back what was there */
-  if (--holders == 0 && threads_before != 1) ((void (*)(int))set)(threads_before);
-  pthread_mutex_unlock(&lock);
 }

@@ -25,11 +25,6 @@ size_t mp_eigen_work_size(size_t dim);
  * finite, or the iteration did not converge. */
 int mp_eigen(size_t dim, double *a, double *values, double *vectors, double *work, mp_dsyevd_fn lapack);
 
-/* Hold LAPACK's library to one thread until the last holder lets go: small problems only wait for a second one, and
- * chains have threads of their own. `get` is int (void), `set` void (int); nothing happens where `set` is NULL. */
-void mp_eigen_hold(void *get, void *set);
-void mp_eigen_let_go(void *set);
-
 #ifdef __cplusplus
 }
 #endif

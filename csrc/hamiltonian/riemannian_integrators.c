@@ -331,12 +331,12 @@ int mp_trajectory_run(const mp_riemannian_options *options, const mp_density *de
   set(dim, q, t.q);
   set(dim, p, t.p);
   *energy = NAN;
-  mp_eigen_hold(options->get_threads, options->set_threads);
+  mp_library_hold(options->get_threads, options->set_threads);
   int status = mp_trajectory_start(&t, 0);
   for (int64_t step = 0; step < n_steps && status == MP_OK; step++) status = mp_trajectory_step(&t, eps);
   if (status == MP_OK) status = mp_trajectory_energy(&t, energy);
   if (status == MP_OK) status = code_status(mp_geometry_force(&t.g, t.at, t.p, t.v, t.force));
-  mp_eigen_let_go(options->set_threads);
+  mp_library_let_go(options->set_threads);
   if (status != MP_OK)
     for (size_t i = 0; i < dim; i++) t.force[i] = NAN;
   set(dim, t.q, q);

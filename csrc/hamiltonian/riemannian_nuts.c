@@ -174,8 +174,8 @@ static int draw(const void *options_, const mp_density *density, bitgen_t *rng, 
 int mp_riemannian_nuts_step(const void *options, const mp_density *density, bitgen_t *rng, mp_state *state,
                             double *work, mp_info *info) {
   const mp_riemannian_options *o = options;
-  mp_eigen_hold(o->get_threads, o->set_threads);
+  mp_library_hold(o->get_threads, o->set_threads);
   int status = draw(options, density, rng, state, work, info);
-  mp_eigen_let_go(o->set_threads);
+  mp_library_let_go(o->set_threads);
   return status;
 }

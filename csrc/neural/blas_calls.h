@@ -1,5 +1,5 @@
 /* The BLAS engine's functions: rows shared out in blocks, blocks among threads. */
-#include "neural/blas_threads.h"
+#include "common/library_threads.h"
 
 /* What one thread does in one call. */
 typedef struct {
@@ -113,7 +113,7 @@ static double share_out(task *call, void *work, int64_t *seen) {
     at += arrange(network, call->block, at, &tasks[i].w);
     if (call->gradient && i > 0) tasks[i].gradient = carve(&at, &size, (size_t)n_parameters * sizeof(real));
   }
-  mp_blas_enter(network);
+  mp_library_hold(network->get_blas_threads, network->set_blas_threads);
   for (int64_t i = 1; i < parts; i++) started[i] = pthread_create(threads + i, NULL, run_task, tasks + i) == 0;
   run_task(tasks);
   for (int64_t i = 1; i < parts; i++) {
@@ -121,7 +121,7 @@ static double share_out(task *call, void *work, int64_t *seen) {
     else run_task(tasks + i);
     if (call->gradient) add_to_rows(1, n_parameters, tasks[i].gradient, call->gradient);
   }
-  mp_blas_leave(network);
+  mp_library_let_go(network->set_blas_threads);
   double total = 0;
   *seen = 0;
   for (int64_t i = 0; i < parts; i++) *seen += tasks[i].seen;

@@ -1,5 +1,6 @@
-"""The BLAS engine reads nothing behind the caller's inputs, and pooling keeps a NaN."""
+"""The BLAS engine reads nothing behind the caller's inputs, gives back threads, and pooling keeps a NaN."""
 
+import os
 import subprocess
 import sys
 
@@ -33,6 +34,45 @@ print(net.bind().forward(net.parameters, data).shape)
 def test_an_activation_in_front_reads_no_further_than_the_data():
     done = subprocess.run([sys.executable, "-c", BEYOND], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (0, "(3, 2)\n"), done.stderr
+
+
+# a network at work in another thread, whose library is asked in forked processes before and after a call of their own
+FORKED = """
+import ctypes, os, threading
+import numpy as np
+from micropolis.hamiltonian.riemannian import openblas_threads
+from micropolis.neural import Linear, Sequential, Tanh
+address = openblas_threads()[0]
+if not address or (all_of_them := (threads := ctypes.CFUNCTYPE(ctypes.c_int)(address))()) == 1:
+    print("one")
+    raise SystemExit
+net, X, seen, ended = Sequential(Linear(784, 300), Tanh(), Linear(300, 10)), np.ones((2000, 784)), set(), []
+
+def work():
+    while not ended:
+        net(X)
+
+worker = threading.Thread(target=work)
+worker.start()
+while seen <= {0}:  # forked between two calls
+    child = os.fork()
+    if child == 0:
+        held, _ = threads() == 1, net(X[:10])
+        os._exit(held + 2 * (threads() != all_of_them))
+    seen.add(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+ended.append(True)
+worker.join()
+print(seen <= {0, 1})
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_forked_under_a_network_gets_the_threads_back():
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    if done.stdout == "one\n":
+        pytest.skip("a library of one thread")
+    assert done.stdout == "True\n"
 
 
 @pytest.mark.parametrize(("side", "size"), [(2, 2), (8, 2), (3, 3)])
