@@ -89,7 +89,7 @@ class ChainJob:
         self.fatal = False  # whether `error` came from the density
         self.where: NDArray[np.float64] | None = None  # the point of an `error` that does not name it
         self.marked = 0.0  # when a mark was last asked for
-        self.cancelled = False
+        self.cancelled = self.broken_off = False
         self.idle = threading.Event()  # not between begin and end of `run`
         self.idle.set()
         self.gate = threading.Lock()  # a chain does not begin while its snapshot is taken
@@ -188,8 +188,10 @@ class ChainJob:
             self.control[0] = CANCEL
 
     def break_off(self) -> None:
-        """Do not wait for the end of a step either."""
-        self.handle.stop()
+        """Do not wait for the end of a step either; of the draws that are then made again, wait for all."""
+        if self.backend != "cuda" and not self.broken_off:
+            self.broken_off = True
+            self.handle.stop()
 
     def mark_soon(self) -> None:
         """Every MARK_PERIOD, have a running chain note where it is; from another thread."""

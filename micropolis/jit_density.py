@@ -19,6 +19,7 @@ from ._density import CDensity
 from .density import Array, Density
 from .errors import InputError, InputTypeError
 from .jit import uniform
+from .trace_files import mapped
 
 _CALL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, *[ctypes.c_void_p] * 4)
 
@@ -45,6 +46,7 @@ class NumbaDensity(Density):
             raise InputTypeError(f"logp_grad: expected a Python function or one under numba.njit, got {got}")
         plain: Any = logp_grad.py_func if jitted else logp_grad
         self._given, self.data = data, None if data is None else _plain_data("data", data)
+        self.files = mapped(self.data)
         _check_arguments(plain, data is not None)
         try:
             data_type = numba.typeof(self.data)

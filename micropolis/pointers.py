@@ -12,6 +12,7 @@ from . import checks
 from ._density import CDensity, library
 from .density import Density
 from .errors import InputError, InputTypeError
+from .trace_files import mapped
 
 SIGNATURE = "int (size_t, const double *, double *, double *, void *)"
 
@@ -53,6 +54,7 @@ class PointerDensity(Density):
             kept = (owner, kept)
             self._options = {"logp_grad": self._address}
         self._keep_alive = (kept, keep_alive)
+        self.files = mapped(user_data, keep_alive)
 
     def _bind(self) -> CDensity:
         return CDensity(self.dim, user_data=self._user_data, keep_alive=self._keep_alive, **self._options)

@@ -25,13 +25,18 @@ DAMAGE = (
 )  # fmt: skip
 
 
-def mapped(array: Any) -> frozenset[Path]:
-    """The file that an array or a view of one is mapped from, if any."""
-    while array is not None:
-        if isinstance(array, np.memmap) and array.filename is not None:
-            return frozenset((Path(array.filename).resolve(),))
-        array = getattr(array, "base", None)
-    return frozenset()
+def mapped(*values: Any) -> frozenset[Path]:
+    """The files that arrays, views of them and tuples of these are mapped from."""
+    files: set[Path] = set()
+    for value in values:
+        if isinstance(value, tuple):
+            files |= mapped(*value)
+        array = value
+        while isinstance(array, np.ndarray):
+            if isinstance(array, np.memmap) and array.filename is not None:
+                files.add(Path(array.filename).resolve())
+            array = array.base
+    return frozenset(files)
 
 
 def write(path: str | os.PathLike[str], tree: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """sample_model and predict_model: posteriors of networks from end to end."""
 
+import itertools
 import time
 
 import numpy as np
@@ -271,25 +272,14 @@ def test_draws_that_are_no_numbers_are_named(dtype, value, threads):
         mp.predict_model(Sequential(Linear(2, 2), dtype=dtype), draws, X, LABELS, threads=threads)
 
 
-@pytest.mark.parametrize("name", ["store", "checkpoint"])
-@pytest.mark.parametrize("which", ["x", "y"])
-def test_the_files_of_the_data_are_not_replaced(name, which, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    np.save("data.npy", X if which == "x" else LABELS)
-    mapped = np.load("data.npy", mmap_mode="r")[:]
-    data = {"x": X, "y": LABELS, which: np.asarray(mapped)}
-    with pytest.raises(InputError, match=f"{name}: .*data.npy holds the data of the log density, expected another"):
-        mp.sample_model(Sequential(Linear(2, 2)), **data, draws=10, **{name: tmp_path / "data.npy"}, **QUIET)
-    np.testing.assert_array_equal(np.load("data.npy"), X if which == "x" else LABELS)
-
-
 def test_ctrl_c_stops_every_thread_of_a_prediction(monkeypatch):
     """Threads left to themselves would go on, for five seconds, and keep the interpreter from ending."""
-    calls = []
+    calls, numbers = [], itertools.count(1)
 
     def slow(*arguments):
-        calls.append(1)
-        if len(calls) == 100:
+        number = next(numbers)
+        calls.append(number)
+        if number == 100:
             press_ctrl_c()
         time.sleep(0.002)
         return reference(*arguments)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import micropolis as mp
+from micropolis.chains import ChainJob
 from micropolis.errors import KernelError
 from micropolis.sfc64 import sfc64_random
 
@@ -144,3 +145,12 @@ def test_errors_say_what_to_do():
     if not cuda.is_available():
         with pytest.raises(KernelError, match="no CUDA device"):
             mp.sample(target, mp.HMC(), backend="cuda", draws=1, warmup=0, chains=1)
+
+
+@pytest.mark.parametrize("backend", ["cuda", "c"])
+def test_ctrl_c_leaves_the_host_side_of_cuda_chains_alone(backend):
+    """What comes before the first draw is made by the host for all of them, and has no draw to go back to."""
+    job = ChainJob(0, mp.HMC(0.1, 2), mp.densities.Gaussian([0.0]), np.random.SFC64(1), 0, backend)
+    job.break_off()
+    assert job.handle.stopped == (backend == "c")
+    assert job.handle.call_logp_grad(np.zeros(1), np.empty(1))[0] == (-1 if backend == "c" else 0)

@@ -144,6 +144,28 @@ def test_ctrl_c_in_a_long_step(warmup, backend, terms, noticed):
     np.testing.assert_array_equal(rest.stats, whole.stats[:, trace.n_draws :])
 
 
+def test_ctrl_c_twice(noticed):
+    """The second while draws before the one that was broken off are made again, which goes on: 240 calls of 5 ms."""
+    kernel, plan = mp.HMC(step_size=0.01, n_steps=240), {"draws": 10, "warmup": 0, "chains": 1, "seed": 3}
+
+    def press():
+        noticed.clear()
+        press_ctrl_c()
+        assert noticed.wait(LIMIT)
+
+    slow = SlowFrom(5 * 240 + 20, press, 0.005)
+
+    def f(x):
+        if slow.calls == slow.call + 130:
+            press_ctrl_c()
+        return slow(x)
+
+    trace = mp.sample(mp.Density.from_callable(f, dim=2), kernel, progress=False, **plan)
+    assert trace.n_draws == 5
+    fast = mp.Density.from_callable(normal, dim=2)
+    np.testing.assert_array_equal(mp.resume(trace, density=fast).draws, mp.sample(fast, kernel, **plan).draws[:, 5:])
+
+
 @pytest.mark.parametrize("backend", ["c", "python"])
 @pytest.mark.parametrize("kernel", [mp.HMC(step_size=0.002, n_steps=1000), mp.NUTS(step_size=0.002)], ids=repr)
 def test_ctrl_c_in_a_long_step_of_a_compiled_density(kernel, backend, noticed):

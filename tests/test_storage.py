@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import micropolis as mp
 from micropolis.errors import InputError
+from micropolis.neural import Linear, Posterior, Sequential
 
 pytestmark = pytest.mark.filterwarnings("ignore::micropolis.errors.SamplingWarning")
 
@@ -86,3 +88,47 @@ def test_store_where_nothing_may_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(np.lib.format, "open_memmap", refuse)
     with pytest.raises(InputError, match="store: no room .*Permission denied"):
         mp.sample(DENSE, KERNEL, store=tmp_path / "draws.npy", seed=1, **PLAN)
+
+
+def normal(x, grad, data):
+    total = 0.0
+    for i in range(len(x)):
+        grad[i] = -x[i]
+        total -= 0.5 * x[i] * x[i]
+    return total + 0.0 * data[0].sum()
+
+
+NORMAL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, *[ctypes.POINTER(ctypes.c_double)] * 3, ctypes.c_void_p)
+
+
+@NORMAL
+def flat(dim, x, grad, logp, user_data):
+    grad[0] = grad[1] = logp[0] = 0.0
+    return 0
+
+
+READERS = {
+    "Posterior, inputs": lambda x: Posterior(Sequential(Linear(2, 2)), x, np.zeros(6, int)),
+    "Posterior, targets": lambda x: Posterior(Sequential(Linear(2, 2)), np.ones((6, 2)), x, "regression"),
+    "blocks": lambda x: mp.Density.from_blocks([Posterior(Sequential(Linear(2, 2)), x, np.zeros(6, int))]),
+    "Numba": lambda x: mp.Density.from_numba(normal, 2, {"a": x, "b": 1.0}),
+    "pointer": lambda x: mp.Density.from_pointer(flat, 2, user_data=x),
+    "logistic regression": lambda x: mp.densities.LogisticRegression(x, [0, 1] * 3),
+}
+
+
+@pytest.mark.parametrize("name", ["store", "checkpoint"])
+@pytest.mark.parametrize("reader", READERS)
+def test_the_files_of_the_data_are_not_replaced(reader, name, tmp_path, monkeypatch):
+    if reader == "Numba":
+        pytest.importorskip("numba")
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(1).random((6, 2))
+    np.save("data.npy", x)
+    density = READERS[reader](np.asarray(np.load("data.npy", mmap_mode="r+")[:]))
+    with pytest.raises(InputError, match=f"{name}: .*data.npy holds the data of the log density, expected another"):
+        mp.sample(density, KERNEL, **PLAN, **{name: tmp_path / "data.npy"})
+    np.testing.assert_array_equal(np.load("data.npy"), x)
+    trace = mp.sample(density, KERNEL, seed=1, **PLAN)
+    with pytest.raises(InputError, match=f"{name}: .*data.npy holds the data of the log density, expected another"):
+        mp.resume(trace, 10, density, **{name: tmp_path / "data.npy"})

@@ -55,6 +55,7 @@ class BlockDensity(Density):
         first = named[0] if named else terms[0]
         self.parameters = first.parameters
         self.holds_gil = any(term.holds_gil for term in terms)
+        self.files = frozenset().union(*(term.files for term in terms))
         super().__init__(first.dim, first.names)
 
     def _bind(self) -> CDensity:

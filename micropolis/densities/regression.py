@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from .. import checks
 from ..errors import InputError
+from ..trace_files import mapped
 from .gaussian import dense_fields, gaussian_dense
 from .target import LOG_TWO_PI, Array, Target, aligned, finite, inverse_from_cholesky, own
 
@@ -46,6 +47,7 @@ class LogisticRegression(Target):
     _blocks: Array | None = None
 
     def __init__(self, X: ArrayLike, y: ArrayLike, prior_scale: float = 1.0) -> None:
+        self.files = mapped(X, y)
         self._x, self._y = _data(X, y)
         if not np.all((self._y == 0) | (self._y == 1)):
             bad = self._y[(self._y != 0) & (self._y != 1)][0]

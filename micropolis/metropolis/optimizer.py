@@ -203,8 +203,7 @@ class MH(WeightWalk):
         weights, total = self._loop.best
         loop = self._loop
         seen = {"rows": loop.n, "order": loop.order, "age": loop.age, "sum": loop.sum, "now": loop.loss_sum()}
-        return {"seen": {**seen, "best": weights, "best_sum": total}}
+        return {"seen": {**seen, "at": loop.theta.copy(), "best": weights, "best_sum": total}}
 
     def _recall(self, memory: dict[str, Any]) -> None:
-        seen = memory["seen"]
-        self._seen = None if seen is None else {"at": self.net.parameters.copy(), **seen}
+        self._seen = memory["seen"]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -186,22 +185,28 @@ class WeightWalk(ABC):
             del self._user["now"]
 
     def _step(self, X: Any, y: Any, **options: Any) -> Step:
-        with _alone([self]):
+        def work() -> Run:
             run = self._begin(X, y, 1, **options)
             self._work(run)
-        record = run.records[0]
+            return run
+
+        record = _alone([self], work).records[0]
         return Step(*(record[name].item() for name in Step._fields))
 
     def _run(self, X: Any, y: Any, steps: int, progress: bool | None, **options: Any) -> History:
         progress_bar.check(progress)
-        with _alone([self]):
+
+        def work() -> History:
             run = self._begin(X, y, steps, **options)
             return self._finish(run, drive([run], 1, progress))
+
+        history: History = _alone([self], work)
+        return history
 
     # -- states ------------------------------------------------------------------------------------------------------
 
     def _state(self) -> dict[str, Any]:
-        with _alone([self]):
+        def work() -> dict[str, Any]:
             return {
                 "format": f"micropolis.{self.name}",
                 "step": self._position,
@@ -209,6 +214,9 @@ class WeightWalk(ABC):
                 "rng": self._bit_generator.state,
                 "memory": self._memory(),
             }
+
+        state: dict[str, Any] = _alone([self], work)
+        return state
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights, random stream, position and memory to an .npz file, for `restore`.
@@ -250,8 +258,7 @@ class WeightWalk(ABC):
                 f"path: {os.fspath(path)}: made for {weights.size} parameters of {weights.dtype}, "
                 f"this network has {self.net.n_parameters} of {self.net.dtype}"
             )
-        with _alone([self]):
-            self._resume(state)
+        _alone([self], lambda: self._resume(state))
 
     def _resume(self, state: dict[str, Any]) -> None:
         self._forget()
@@ -336,30 +343,42 @@ def run_chains(
     if not optimizers:
         return []
     shared: dict[Any, CData] = {}
-    with _alone(optimizers):
+
+    def work() -> list[History]:
         runs = [optimizer._begin(X, y, steps, shared, **options) for optimizer in optimizers]
         interrupted = drive(runs, threads, progress)
         return [optimizer._finish(run, interrupted) for optimizer, run in zip(optimizers, runs, strict=True)]
 
+    histories: list[History] = _alone(optimizers, work)
+    return histories
 
-@contextlib.contextmanager
-def _alone(walks: Sequence[WeightWalk]) -> Iterator[None]:
-    """Keep other threads off; at the end, however often Ctrl-C is pressed, each walk is where its loop is."""
-    user, pressed, left = object(), None, list(walks)
+
+def _alone(walks: Sequence[WeightWalk], work: Callable[[], Any]) -> Any:
+    """What `work` returns, other threads kept off; each walk is then where its loop is, however often Ctrl-C comes.
+
+    One frame, because Ctrl-C between those of a context manager would leave the walks to the garbage collector.
+    """
+    user, left = object(), list(walks)
+    trouble: BaseException | None = None
     try:
         for walk in walks:
             if walk._user.setdefault("now", user) is not user:
                 raise KernelError(f"{walk.name}: this optimiser is running in another thread")
-        yield
+        return work()
     finally:
         while left:
             try:
-                left[-1]._leave(user)
-                left.pop()
+                while left:  # its jump back looks for signals, and is inside
+                    left[-1]._leave(user)
+                    left.pop()
             except KeyboardInterrupt as error:
-                pressed = error
-        if pressed is not None:
-            raise pressed
+                trouble = error
+            except Exception as error:  # parameters that were made read-only: the walk goes on from these
+                trouble, walk = error, left.pop()
+                walk._forget()
+                del walk._user["now"]
+        if trouble is not None:
+            raise trouble
 
 
 def _stream(seed: Any) -> np.random.BitGenerator:

@@ -88,7 +88,7 @@ class Posterior(Density):
         if x is None and net.input_shape is None:
             raise InputError("net: expected one that knows its input_shape, for a prior without data")
         self._inputs = self.net._inputs(given, "x")
-        self.files = trace_files.mapped(x) | trace_files.mapped(y)
+        self.files = trace_files.mapped(x, y)
         network = self.net.bind()
         as_loss(loss, self.tau_out, network.n_outputs)
         self._answers: tuple[Any, Any] = (None, np.zeros((0, network.n_outputs)))

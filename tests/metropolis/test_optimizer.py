@@ -171,8 +171,11 @@ def test_a_restored_state_knows_the_best_model_elsewhere():
         assert history.best_nll == best < history.sample_nll.min()
         expected = row_losses(walk.net, walk.net.parameters, X, Y).mean()
         assert history.sample_nll[-1] == pytest.approx(expected, rel=1e-12)
-    other = pickle.loads(pickle.dumps(opt))
-    assert other.run(X[:-1], Y[:-1], steps=5).best_nll != best
+    opt.net.parameters = network(seed=5).parameters
+    other, third = pickle.loads(pickle.dumps(opt)), pickle.loads(pickle.dumps(opt))
+    assert_same(other.run(X, Y, steps=50), opt.run(X, Y, steps=50))
+    assert other.best_nll == opt.best_nll == best
+    assert third.run(X[:-1], Y[:-1], steps=5).best_nll != best  # of other data
 
 
 def test_files_of_others(tmp_path):

@@ -78,6 +78,24 @@ def test_a_step_that_ctrl_c_breaks_off_is_made(kind, monkeypatch):
         assert step is None or step.sample_nll == record["sample_nll"]
 
 
+def test_parameters_that_cannot_be_written_do_not_lock_the_optimiser(monkeypatch):
+    opts = [mp.MH(network(), **PLAN) for _ in range(3)]
+
+    def work_and_lock(run):
+        mp.MH._work(opts[1], run)
+        opts[1].net.parameters.setflags(write=False)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opts[1], "_work", work_and_lock)
+        with pytest.raises(ValueError, match="read-only"):
+            run_chains(opts, X, Y, 20)
+    assert [opt.steps for opt in opts] == [20, 0, 20]
+    with pytest.raises(InputError, match="net: expected parameters that can be written to"):
+        opts[1].step(X, Y)
+    opts[1].net.parameters.setflags(write=True)
+    assert all(opt.run(X, Y, steps=3).records.size == 3 for opt in opts)
+
+
 @pytest.mark.parametrize("together", [False, True])
 def test_a_run_that_fails_leaves_the_steps_it_made(together, monkeypatch, tmp_path):
     """And parameters assigned afterwards are where the chain goes on."""
