@@ -188,7 +188,7 @@ class ChainJob:
             self.control[0] = CANCEL
 
     def break_off(self) -> None:
-        """Do not wait for the end of a step either; of the draws that are then made again, wait for all."""
+        """Do not wait for the end of a step either."""
         if self.backend != "cuda" and not self.broken_off:
             self.broken_off = True
             self.handle.stop()
@@ -240,6 +240,8 @@ class ChainJob:
             status = protocol.OK
         if self.warm:
             self.warmup_done = self.position
+        if status != protocol.OK:
+            self.broken_off = True  # what is made again from here on is waited for
         if self.handle.stopped:
             self.handle.go()
             if status == protocol.DENSITY_FATAL and all(target.error is None for target in self.handle.targets):
@@ -340,7 +342,7 @@ class ChainJob:
         if status == protocol.OK:
             status = self._again(chain, self.position, self.position + 1, stats, thin)
         self._return_to(mark)
-        return recording.where if status == protocol.DENSITY_FATAL and not self.handle.stopped else None
+        return recording.where if status == protocol.DENSITY_FATAL else None
 
     # -- what a later run needs ----------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/library_threads.h"
 #include "hamiltonian/length.h"
 #include "hamiltonian/riemannian_integrators.h"
 

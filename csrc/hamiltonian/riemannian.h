@@ -4,8 +4,6 @@
 
 #include <micropolis/kernel.h>
 
-#include "common/library_threads.h"
-
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -42,9 +40,8 @@ typedef struct mp_riemannian_options {
   mp_third_product_fn user_contraction;
   void *user_data;
   void *lapack; /* dsyevd for more than MP_EIGEN_INLINED dimensions; NULL: the inlined solver */
-  mp_get_threads_fn
-      get_threads; /* of its library, which gets one while a step runs; NULL where it has no such function */
-  mp_set_threads_fn set_threads;
+  int (*get_threads)(void); /* of its library, which gets one while a step runs; may be NULL */
+  void (*set_threads)(int);
   int64_t max_depth; /* of mp_riemannian_nuts, which looks neither at n_steps nor at jitter */
 } mp_riemannian_options;
 

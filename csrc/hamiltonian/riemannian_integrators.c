@@ -1,6 +1,7 @@
 /* Integrators for H(q, p) = U + log det G(q) / 2 + p' G(q)^-1 p / 2, which does not separate. */
 #include "hamiltonian/riemannian_integrators.h"
 
+#include "common/library_threads.h"
 #include "hamiltonian/solver.h"
 
 size_t mp_trajectory_work_size(size_t dim) {

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/library_threads.h"
 #include "hamiltonian/multinomial.h"
 #include "hamiltonian/riemannian_integrators.h"
 
