@@ -85,7 +85,7 @@ cdef class PythonTarget:
     cdef public object error
     cdef public object where
     cdef bint stopped
-    cdef public int calls
+    cdef public long long calls
     cdef int32_t *control
     cdef object held
 
