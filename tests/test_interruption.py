@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 import pytest
-from laws.interrupts import LIMIT, ctrl_c_when, press_ctrl_c, pressing, wait_until
+from laws.interrupts import LIMIT, SlowFrom, ctrl_c_when, press_ctrl_c, press_until, pressing, wait_until
 
 import micropolis as mp
 from micropolis.errors import SamplingWarning
@@ -29,21 +29,6 @@ STARTS = 3 * 13
 
 def normal(x):
     return -0.5 * (x @ x), -x
-
-
-class SlowFrom:
-    """A normal log density that calls `then` at call number `call` and takes some seconds from there on."""
-
-    def __init__(self, call, then, seconds=0.002):
-        self.calls, self.call, self.then, self.seconds = 0, call, then, seconds
-
-    def __call__(self, x):
-        self.calls += 1
-        if self.calls == self.call + 1:
-            self.then()
-        if self.calls > self.call:
-            time.sleep(self.seconds)
-        return normal(x)
 
 
 # calls: 13 for each of 3 starts (ten of them uphill), then for each chain the step search, 60 warm-up and 40 kept draws
@@ -131,12 +116,7 @@ def test_ctrl_c_in_a_long_step(warmup, backend, terms, noticed):
     calls = int(whole.warmup_stats["n_grad"].sum() + whole.stats["n_grad"][0, 0])
     calls += 60  # more than it takes to start and to find the step size
 
-    def press():
-        noticed.clear()
-        press_ctrl_c()
-        assert noticed.wait(LIMIT)
-
-    slow = SlowFrom(calls, press, 0.005)
+    slow = SlowFrom(normal, calls, lambda: press_until(noticed), 0.005)
     trace = mp.sample(build(slow), kernel, **plan)
     assert trace.n_draws == 1 and slow.calls - calls < 900
     rest = mp.resume(trace, density=fast)
@@ -148,12 +128,7 @@ def test_ctrl_c_twice(noticed):
     """The second while draws before the one that was broken off are made again, which goes on: 240 calls of 5 ms."""
     kernel, plan = mp.HMC(step_size=0.01, n_steps=240), {"draws": 10, "warmup": 0, "chains": 1, "seed": 3}
 
-    def press():
-        noticed.clear()
-        press_ctrl_c()
-        assert noticed.wait(LIMIT)
-
-    slow = SlowFrom(5 * 240 + 20, press, 0.005)
+    slow = SlowFrom(normal, 5 * 240 + 20, lambda: press_until(noticed), 0.005)
 
     def f(x):
         if slow.calls == slow.call + 130:
@@ -171,11 +146,6 @@ def test_ctrl_c_twice(noticed):
 def test_ctrl_c_in_a_long_step_of_a_compiled_density(kernel, backend, noticed):
     """A thousand evaluations, or a tree of them."""
 
-    def press():
-        noticed.clear()
-        press_ctrl_c()
-        assert noticed.wait(LIMIT)
-
     def pointer(f):
         @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, *[ctypes.POINTER(ctypes.c_double)] * 3, ctypes.c_void_p)
         def logp_grad(dim, x, grad, logp, user_data):
@@ -185,7 +155,7 @@ def test_ctrl_c_in_a_long_step_of_a_compiled_density(kernel, backend, noticed):
         return mp.Density.from_pointer(logp_grad, 2)
 
     plan = {"draws": 2, "warmup": 0, "chains": 1, "seed": 3, "backend": backend, "progress": False}
-    slow = SlowFrom(60, press, 0.005)
+    slow = SlowFrom(normal, 60, lambda: press_until(noticed), 0.005)
     trace = mp.sample(pointer(slow), kernel, **plan)
     assert trace.n_draws == 0 and slow.calls < 900
     whole = mp.sample(pointer(normal), kernel, **plan)
@@ -209,13 +179,13 @@ def test_a_thinned_draw_that_was_broken_off_is_made_again(period, noticed, monke
 
 def test_ctrl_c_at_the_start_is_a_keyboard_interrupt():
     """Before there are chains there is nothing to keep."""
-    density = mp.Density.from_callable(SlowFrom(0, press_ctrl_c), dim=2)
+    density = mp.Density.from_callable(SlowFrom(normal, 0, press_ctrl_c), dim=2)
     with pytest.raises(KeyboardInterrupt):
         mp.sample(density, KERNEL, draws=10)
 
 
 def test_ctrl_c_in_step_is_a_keyboard_interrupt():
-    density = mp.Density.from_callable(SlowFrom(3, press_ctrl_c), dim=2)
+    density = mp.Density.from_callable(SlowFrom(normal, 3, press_ctrl_c), dim=2)
     state, rng = mp.init(density, [0.0, 0.0]), np.random.default_rng(1)
     state, _ = mp.step(KERNEL, density, rng, state)
     with pytest.raises(KeyboardInterrupt):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
-import time
 
 import numpy as np
 import pytest
+from laws.interrupts import SlowFrom
 
 import micropolis as mp
 
@@ -18,18 +17,7 @@ DENSE = mp.densities.Gaussian(np.zeros(100), cov=0.5 * np.eye(100) + 0.5)
 
 
 def slow_from(call, then):
-    """A normal log density that calls `then` at call number `call` and takes 2 ms from there on."""
-    calls = itertools.count()
-
-    def f(x):
-        number = next(calls)
-        if number == call:
-            then()
-        if number >= call:
-            time.sleep(0.002)
-        return -0.5 * (x @ x), -x
-
-    return mp.Density.from_callable(f, dim=2)
+    return mp.Density.from_callable(SlowFrom(lambda x: (-0.5 * (x @ x), -x), call, then), dim=2)
 
 
 PLAN = {"draws": 50, "warmup": 0, "chains": 2, "progress": False}

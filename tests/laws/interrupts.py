@@ -23,18 +23,38 @@ def wait_until(condition):
         time.sleep(1e-3)
 
 
+def press_until(noticed, press=press_ctrl_c):
+    """Press Ctrl-C and wait until every chain was told to stop (fixture `noticed`)."""
+    noticed.clear()
+    press()
+    assert noticed.wait(LIMIT)
+
+
 def pressing(f, call, noticed, press=press_ctrl_c):
-    """`f` with a Ctrl-C in its call number `call`, which ends when every chain was told to stop (fixture `noticed`)."""
+    """`f` with a Ctrl-C in its call number `call`, which ends when every chain was told to stop."""
     calls = itertools.count()
 
     def logp(x):
         if next(calls) == call:
-            noticed.clear()
-            press()
-            assert noticed.wait(LIMIT)
+            press_until(noticed, press)
         return f(x)
 
     return logp
+
+
+class SlowFrom:
+    """`f` that calls `then` in its call number `call` and takes some seconds from there on."""
+
+    def __init__(self, f, call, then, seconds=0.002):
+        self.f, self.calls, self.call, self.then, self.seconds = f, 0, call, then, seconds
+
+    def __call__(self, x):
+        self.calls += 1
+        if self.calls == self.call + 1:
+            self.then()
+        if self.calls > self.call:
+            time.sleep(self.seconds)
+        return self.f(x)
 
 
 @contextlib.contextmanager
