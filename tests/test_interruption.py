@@ -136,9 +136,10 @@ def test_ctrl_c_twice(noticed):
         return slow(x)
 
     trace = mp.sample(mp.Density.from_callable(f, dim=2), kernel, progress=False, **plan)
-    assert trace.n_draws == 5
+    n = trace.n_draws  # 5 if the main thread wakes within half a second of its time
+    assert 5 <= n < 10
     fast = mp.Density.from_callable(normal, dim=2)
-    np.testing.assert_array_equal(mp.resume(trace, density=fast).draws, mp.sample(fast, kernel, **plan).draws[:, 5:])
+    np.testing.assert_array_equal(mp.resume(trace, density=fast).draws, mp.sample(fast, kernel, **plan).draws[:, n:])
 
 
 @pytest.mark.parametrize("backend", ["c", "python"])
