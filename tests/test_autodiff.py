@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+from laws.contract import DOUBLES, LOGP_GRAD
 from scipy import special
 
 pytest.importorskip("casadi")
@@ -255,14 +256,12 @@ def test_pickle_of_an_unpicklable_function():
 
 def call_without_gil(handle, points):
     """Values and gradients (n, dim + 1) through the C pointer; ctypes lets go of the GIL for each call."""
-    pointer = ctypes.POINTER(ctypes.c_double)
-    signature = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, pointer, pointer, pointer, ctypes.c_void_p)
     functions = handle.functions
-    logp_grad = signature(functions["logp_grad"])
+    logp_grad = LOGP_GRAD(functions["logp_grad"])
     out = np.empty((len(points), points.shape[1] + 1))
     for x, row in zip(points, out, strict=True):
         address = row.ctypes.data
-        arguments = [ctypes.cast(where, pointer) for where in (x.ctypes.data, address + 8, address)]
+        arguments = [ctypes.cast(where, DOUBLES) for where in (x.ctypes.data, address + 8, address)]
         assert logp_grad(x.size, *arguments, functions["user_data"]) == 0
     return out
 

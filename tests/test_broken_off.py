@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 
 import numpy as np
 import pytest
+from laws.contract import LOGP_GRAD
 
 import micropolis as mp
 from micropolis._hamiltonian import ascend
@@ -18,7 +18,6 @@ KERNELS = [
     mp.RandomWalk(1.0, temperature=np.linspace(2.0, 1.0, 500)), mp.MALA(), mp.HMC(0.4, 3, target_accept=0.8),
     mp.NUTS(metric="dense", max_depth=5),
 ]  # fmt: skip
-CODE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, *[ctypes.POINTER(ctypes.c_double)] * 3, ctypes.c_void_p)
 
 
 def normal_to(x, grad, limit):
@@ -66,7 +65,7 @@ def test_the_point_that_failed_is_named(kernel, warmup, backend):
 def test_a_fatal_code_is_reported_where_it_came():
     points = []
 
-    @CODE
+    @LOGP_GRAD
     def f(dim, x, grad, logp, user_data):
         points.append([x[0], x[1]])
         grad[0], grad[1], logp[0] = -x[0], -x[1], -0.5 * (x[0] ** 2 + x[1] ** 2)
@@ -89,7 +88,7 @@ def test_a_failure_that_does_not_come_again():
     """Of a function that is not one: the draws are kept, the message says what is known."""
     calls = []  # of which one is the start's, and one a check of the pointer
 
-    @CODE
+    @LOGP_GRAD
     def f(dim, x, grad, logp, user_data):
         calls.append(x[0])
         grad[0], logp[0] = -x[0], -0.5 * x[0] ** 2
@@ -105,7 +104,7 @@ def test_a_failure_that_does_not_come_again():
 def test_failure_uphill_from_the_start():
     """The climb that a random start begins with meets the point, not the start."""
 
-    @CODE
+    @LOGP_GRAD
     def f(dim, x, grad, logp, user_data):
         grad[0], logp[0] = 1e3, 1e3 * x[0]
         return -1 if x[0] > 3.0 else 0

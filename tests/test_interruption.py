@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import ctypes
 import itertools
 import os
 import signal
@@ -13,6 +12,7 @@ import time
 
 import numpy as np
 import pytest
+from laws.contract import LOGP_GRAD
 from laws.interrupts import LIMIT, SlowFrom, ctrl_c_when, press_ctrl_c, press_until, pressing, wait_until
 
 import micropolis as mp
@@ -148,7 +148,7 @@ def test_ctrl_c_in_a_long_step_of_a_compiled_density(kernel, backend, noticed):
     """A thousand evaluations, or a tree of them."""
 
     def pointer(f):
-        @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, *[ctypes.POINTER(ctypes.c_double)] * 3, ctypes.c_void_p)
+        @LOGP_GRAD
         def logp_grad(dim, x, grad, logp, user_data):
             logp[0], (grad[0], grad[1]) = f(np.array([x[0], x[1]]))
             return 0

@@ -4,11 +4,11 @@ Statistical tests raise a false alarm with probability 1e-6 each.
 """
 
 import copy
-import ctypes
 
 import numpy as np
 import pytest
 from laws import statistics
+from laws.contract import LOGP_GRAD
 from laws.kernels import EXAMPLES, METROPOLIS, ONE_EACH, WITH_GRADIENT, resume, run
 from laws.targets import TRUTHS
 from scipy import stats
@@ -151,9 +151,7 @@ def test_failing_proposals_are_rejected(name, failure):
 
 @pytest.mark.parametrize("name", protocol.KERNELS)
 def test_points_that_the_density_rejects(name):
-    pointer = ctypes.POINTER(ctypes.c_double)
-
-    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, pointer, pointer, pointer, ctypes.c_void_p)
+    @LOGP_GRAD
     def density(dim, x, grad, logp, user_data):
         logp[0], grad[0] = -0.5 * x[0] ** 2, -x[0]
         return 1 if abs(x[0]) > 1 else 0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 
 import numpy as np
 import pytest
+from laws.contract import LOGP_GRAD
 
 import micropolis as mp
 from micropolis.errors import InputError
@@ -98,10 +98,7 @@ def normal(x, grad, data):
     return total + 0.0 * data[0].sum()
 
 
-NORMAL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, *[ctypes.POINTER(ctypes.c_double)] * 3, ctypes.c_void_p)
-
-
-@NORMAL
+@LOGP_GRAD
 def flat(dim, x, grad, logp, user_data):
     grad[0] = grad[1] = logp[0] = 0.0
     return 0

@@ -1,11 +1,11 @@
 """The readable source of every kernel, interpreted and compiled, gives the chain of the C source bit for bit."""
 
-import ctypes
 import math
 import warnings
 
 import numpy as np
 import pytest
+from laws.contract import LOGP_GRAD
 
 import micropolis as mp
 from micropolis import protocol
@@ -188,7 +188,7 @@ def test_densities_in_c_are_called_by_their_pointers():
             assert_same_chain(sample(target, kernel, backend, warmup=0, draws=200), expected)
 
 
-@ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, *[ctypes.POINTER(ctypes.c_double)] * 3, ctypes.c_void_p)
+@LOGP_GRAD
 def half_normal(dim, x, grad, logp, user_data):
     logp[0], grad[0] = -0.5 * x[0] ** 2, -x[0]
     return 1 if x[0] < 0 else 0

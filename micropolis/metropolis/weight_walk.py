@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from .history import History, Schedule, Scheduled, Step
 from .runs import Run, drive
 
 REDUCTIONS = ("mean", "sum")
+Result = TypeVar("Result")
 
 
 class WeightWalk(ABC):
@@ -200,8 +201,7 @@ class WeightWalk(ABC):
             run = self._begin(X, y, steps, **options)
             return self._finish(run, drive([run], 1, progress))
 
-        history: History = _alone([self], work)
-        return history
+        return _alone([self], work)
 
     # -- states ------------------------------------------------------------------------------------------------------
 
@@ -215,8 +215,7 @@ class WeightWalk(ABC):
                 "memory": self._memory(),
             }
 
-        state: dict[str, Any] = _alone([self], work)
-        return state
+        return _alone([self], work)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights, random stream, position and memory to an .npz file, for `restore`.
@@ -349,11 +348,10 @@ def run_chains(
         interrupted = drive(runs, threads, progress)
         return [optimizer._finish(run, interrupted) for optimizer, run in zip(optimizers, runs, strict=True)]
 
-    histories: list[History] = _alone(optimizers, work)
-    return histories
+    return _alone(optimizers, work)
 
 
-def _alone(walks: Sequence[WeightWalk], work: Callable[[], Any]) -> Any:
+def _alone(walks: Sequence[WeightWalk], work: Callable[[], Result]) -> Result:
     """What `work` returns, other threads kept off; each walk is then where its loop is, however often Ctrl-C comes.
 
     One frame, because Ctrl-C between those of a context manager would leave the walks to the garbage collector.
