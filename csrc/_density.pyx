@@ -43,9 +43,15 @@ cdef extern from "densities/densities.h" nogil:
     const mp_density mp_rough_well
     const mp_density mp_banana
     const mp_density mp_logistic_regression
-    const mp_density mp_casadi
+    const mp_density mp_array_program
     const mp_density mp_blocks
     const mp_density mp_blocks_curved
+    const char *const mp_array_operations[]
+
+cdef extern from "densities/array_program.h" nogil:
+    ctypedef struct mp_array_call:
+        pass
+    void mp_array_run(const mp_array_call *)
 
 cdef extern from "common/simd.h" nogil:
     const char *mp_simd_level()
@@ -54,6 +60,22 @@ cdef extern from "common/simd.h" nogil:
 def simd_level():
     """The instruction set that hot functions use on this machine."""
     return mp_simd_level().decode()
+
+
+def operations():
+    """Names of the array programs' operations, in the order of their codes."""
+    names, i = [], 0
+    while mp_array_operations[i] != NULL:
+        names.append(mp_array_operations[i].decode())
+        i += 1
+    return names
+
+
+def run_array_program(object call):
+    """Run the program behind the record `call` (1,) on its own memory."""
+    cdef uintptr_t where = call.ctypes.data
+    with nogil:
+        mp_array_run(<const mp_array_call *>where)
 
 
 def library():
@@ -67,7 +89,7 @@ def library():
         "rough_well": <uintptr_t>&mp_rough_well,
         "banana": <uintptr_t>&mp_banana,
         "logistic_regression": <uintptr_t>&mp_logistic_regression,
-        "casadi": <uintptr_t>&mp_casadi,
+        "array_program": <uintptr_t>&mp_array_program,
         "blocks": <uintptr_t>&mp_blocks,
         "blocks_curved": <uintptr_t>&mp_blocks_curved,
     }
@@ -267,6 +289,17 @@ cdef class CDensity:
         cdef Py_ssize_t i
         for i in range(x.shape[0]):
             self._settle(mp_density_logp_grad(&self.c, &x[i, 0], &grad[i, 0], &logp[i]), x[i], &logp[i], grad[i])
+        return values, grads
+
+    def batch(self, const double[:, ::1] x, bint gradient):
+        """(n, dim) -> (n,), (n, dim) or None; only where `functions["batch"]`."""
+        values, grads = np.empty(x.shape[0]), np.empty((x.shape[0], x.shape[1])) if gradient else None
+        cdef double[::1] logp = values
+        cdef double[:, ::1] grad = grads
+        cdef double *out = &grad[0, 0] if gradient else NULL
+        cdef int status = self.c.batch(x.shape[0], self.c.dim, &x[0, 0], out, &logp[0], self.c.user_data)
+        if status < 0:
+            raise self.failure(status, x[0], False)
         return values, grads
 
     def hessian(self, const double[:, ::1] x):

@@ -14,7 +14,8 @@ extern const mp_density mp_funnel;
 extern const mp_density mp_rough_well;
 extern const mp_density mp_banana;
 extern const mp_density mp_logistic_regression;
-extern const mp_density mp_casadi;
+extern const mp_density mp_array_program;
+extern const char *const mp_array_operations[]; /* names in the order of their codes, NULL behind the last */
 extern const mp_density mp_blocks;
 extern const mp_density mp_blocks_curved;
 

@@ -28,7 +28,7 @@ typedef int (*mp_hessian_fn)(size_t dim, const double *x, double *hessian, void 
 typedef int (*mp_hvp_fn)(size_t dim, const double *x, const double *v, double *product, void *user_data);
 /* product[k] = sum_ij m_ij d3 log p / dx_i dx_j dx_k, for any m[dim * dim] */
 typedef int (*mp_third_product_fn)(size_t dim, const double *x, const double *m, double *product, void *user_data);
-/* n points at once: x[n * dim] -> grad[n * dim] and logp[n] */
+/* n points at once: x[n * dim] -> grad[n * dim] and logp[n]; without `grad` (NULL) the values alone */
 typedef int (*mp_batch_fn)(size_t n, size_t dim, const double *x, double *grad, double *logp, void *user_data);
 
 /* One of `n_blocks` terms whose sum is the log density, with its gradient: a posterior with its data in blocks */
