@@ -64,6 +64,7 @@ class ChainJob:
         self, index: int, kernel: Kernel, density: Density, bit_generator: np.random.BitGenerator, warmup: int,
         backend: str,
     ) -> None:  # fmt: skip
+        density = density.compile() if backend == "numba" else density
         self.index, self.kernel, self.density, self.backend = index, kernel, density, backend
         self.bit_generator = bit_generator
         kernel.prepare(density)

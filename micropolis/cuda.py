@@ -59,7 +59,7 @@ def check(density: Density, kernel: Kernel) -> None:
 def make_kernel(kernel: type[Kernel], function: Any, jit: Any = None) -> tuple[Any, Any]:
     """The CUDA kernels (warm-up draws, draws) of a kernel class and a readable density ``f(x, grad, data)``."""
     device = functools.partial(cuda.jit, device=True)
-    density = with_code(device, compile_readable(function, device))
+    density = with_code(device, compile_readable(function, device, device=True))
     chain = make_chain(device, device, kernel, density, sfc64_random(device))
     rows = _row_of(device, len(kernel.BUFFERS))
 

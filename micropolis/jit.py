@@ -80,8 +80,13 @@ def uniform(function: Callable[..., Any]) -> Callable[..., Any]:
     return logp_grad
 
 
-def compile_readable(function: Callable[..., Any], compiler: Callable[..., Any]) -> Any:
-    """A readable log density (x, grad, data) under `compiler` (identity, numba.njit, numba.cuda.jit(device=True))."""
+def compile_readable(function: Callable[..., Any], compiler: Callable[..., Any], device: bool = False) -> Any:
+    """A readable log density (x, grad, data) under `compiler` (identity, numba.njit, numba.cuda.jit(device=True)).
+
+    Source that was emitted for one compiler (`jit_source`) says by `under` what it is for another.
+    """
+    if hasattr(function, "under"):
+        return function.under(compiler, device)
     inner = getattr(function, "two_argument", None)
     return compiler(function) if inner is None else compiler(uniform(compiler(inner)))
 

@@ -52,7 +52,7 @@ class NumbaDensity(Density):
             data_type = numba.typeof(self.data)
         except (numba.errors.NumbaError, ValueError) as error:
             raise InputTypeError(f"data: Numba has no type for it: {_short(error)}") from error
-        self._words = np.array(_words(self.data) or [0], dtype=np.int64)
+        self._words = np.array(as_words(self.data) or [0], dtype=np.int64)
         self._compiled = _compile(logp_grad, data_type, _Captured(() if jitted else _captured(plain)))
         self.numba_function = self._compiled.function
         self.readable = (plain if data is not None else uniform(plain), self.data)
@@ -148,18 +148,18 @@ def _plain_data(name: str, value: Any) -> Any:
     return bool(array) if array.dtype.kind == "b" else float(array)
 
 
-def _words(value: Any) -> list[int]:
-    """`value` in 8-byte words, in the order in which `_load` reads them."""
+def as_words(value: Any) -> list[int]:
+    """`value` in 8-byte words, in the order in which `load_words` reads them."""
     if value is None:
         return []
     if isinstance(value, tuple):
-        return [word for entry in value for word in _words(entry)]
+        return [word for entry in value for word in as_words(entry)]
     if isinstance(value, np.ndarray):
         return [value.ctypes.data, *value.shape, *value.strides]
     return [int(np.float64(value).view(np.int64))] if isinstance(value, float) else [int(value)]
 
 
-def _load(context: Any, builder: Any, kind: Any, pointer: Any, at: list[int]) -> Any:
+def load_words(context: Any, builder: Any, kind: Any, pointer: Any, at: list[int]) -> Any:
     """The LLVM value of Numba type `kind` from the words behind pointer; at[0] counts them.
 
     Arrays get no meminfo, so Numba counts no references on them: their owner is the density.
@@ -183,7 +183,7 @@ def _load(context: Any, builder: Any, kind: Any, pointer: Any, at: list[int]) ->
         return array._getvalue()
     if isinstance(kind, types.BaseTuple):
         parts = kind.types
-        return context.make_tuple(builder, kind, [_load(context, builder, part, pointer, at) for part in parts])
+        return context.make_tuple(builder, kind, [load_words(context, builder, part, pointer, at) for part in parts])
     if isinstance(kind, types.Boolean):
         return builder.trunc(word(integer), context.get_value_type(kind))
     return word(context.get_value_type(kind))
@@ -267,7 +267,7 @@ def _compile(logp_grad: Any, data_type: Any, captured: _Captured) -> _Compiled:
     def load(typing_context, user_data):  # type: ignore[no-untyped-def]
         def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
             words = builder.bitcast(arguments[0], context.get_value_type(types.intp).as_pointer())
-            return _load(context, builder, data_type, words, [0])
+            return load_words(context, builder, data_type, words, [0])
 
         return data_type(user_data), generate
 
