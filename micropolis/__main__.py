@@ -17,7 +17,6 @@ from .errors import MicropolisError
 
 # distribution -> the extra that brings it
 OPTIONAL = {
-    "casadi": "autodiff",
     "numba": "numba",
     "scikit-learn": "sklearn",
     "matplotlib": "plots",

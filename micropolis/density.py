@@ -75,6 +75,41 @@ class Density:
     def prepare(self, *names: str) -> None:
         """Build derivatives ("hessian", "hvp", "third_product") so that C densities bound from now on have them."""
 
+    def explain(self) -> str:
+        """What evaluating the density does and costs: stages, operations, estimated times, and what makes it slow.
+
+        Of densities traced from NumPy code; of others what they are.
+
+        Examples
+        --------
+        >>> import micropolis as mp, numpy as np
+        >>> print(mp.Density.from_numpy(lambda x: -0.5 * np.sum(x**2), dim=3).explain().splitlines()[0])
+        value and gradient: ... operations on ... elements, about ... ns
+        """
+        return f"{self!r}: compiled, nothing to explain"
+
+    def compile(self) -> Density:
+        """This density, evaluated by code that Numba compiles for it where it was traced from NumPy code.
+
+        Worth it for small models and for recursions in time. Compiling takes a second or a few, once in a process for
+        all densities of one structure; other densities are compiled already, or stay what they are.
+
+        Raises
+        ------
+        MissingExtraError
+            Without Numba.
+        KernelError
+            If there are too many scalar operations to compile, as in loops that were unrolled.
+
+        Examples
+        --------
+        >>> import micropolis as mp, numpy as np
+        >>> d = mp.Density.from_numpy(lambda x: -0.5 * np.sum(x**2), dim=3).compile()
+        >>> d.grad(np.ones(3))
+        array([-1., -1., -1.])
+        """
+        return self
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_handles": {}}
 
@@ -188,8 +223,6 @@ class Density:
         DensityError
             If the value is no real scalar, if a line of the code cannot be traced (the message names it), or if the
             traced value differs from the function's own.
-        MissingExtraError
-            Without CasADi.
 
         Examples
         --------
@@ -198,7 +231,7 @@ class Density:
         >>> d.grad(np.ones(3))
         array([-1., -1., -1.])
         """
-        from .autodiff import from_numpy
+        from .from_numpy import from_numpy
 
         return from_numpy(f, dim)
 

@@ -139,7 +139,7 @@ class Posterior:
 
     @cached_property
     def density(self) -> Density:
-        """The log density over unconstrained coordinates (needs CasADi)."""
+        """The log density over unconstrained coordinates."""
         return Density.from_numpy(self.log_density, self.parameters)
 
     @cached_property

@@ -33,7 +33,6 @@ def run(draws: int, seed: int) -> None:
     """Sample the posteriordb models from their NumPy log densities, print a table, write a picture."""
     from ..data import NAMES
 
-    checks.extra("casadi", "autodiff", "the demo")
     print("Five posteriors of posteriordb: plain NumPy log densities, NUTS with a dense metric, 4 chains.")
     print("  |z|: distance of a posterior mean from its reference, in standard errors of the two.\n")
     print(_line(HEADINGS))
