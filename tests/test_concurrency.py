@@ -34,7 +34,6 @@ def densities():
 
 
 def traced():
-    pytest.importorskip("casadi")
     return mp.Density.from_numpy(lambda x: -0.5 * np.sum((x - 1.0) ** 2) + np.sin(x[0]), dim=4)
 
 

@@ -19,7 +19,6 @@ def reference(name):
 @pytest.mark.parametrize("name", data.NAMES)
 def test_stein_identity(name):
     """E grad log p = 0 for any density of full support: a wrong prior, likelihood or Jacobian shifts a mean."""
-    pytest.importorskip("casadi")
     posterior = data.posteriordb(name)
     draws, _ = reference(name)
     points = posterior.density.parameters.unconstrain(posterior.from_reference(draws.reshape(-1, draws.shape[-1])))

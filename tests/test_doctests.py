@@ -9,8 +9,7 @@ import pytest
 import micropolis
 
 # modules whose import needs an extra
-NEEDS = {"tracing_functions": "casadi", "tracing_linalg": "casadi"}
-NEEDS |= dict.fromkeys(("estimators.common", "estimators.metropolis", "estimators.bayesian"), "sklearn")
+NEEDS = dict.fromkeys(("estimators.common", "estimators.metropolis", "estimators.bayesian"), "sklearn")
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages(micropolis.__path__, "micropolis.") if "__main__" not in module.name
 )

@@ -15,13 +15,13 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 PAGES = (
     "README.md",
     "docs/densities.md",
+    "docs/fast_densities.md",
     "docs/sampling.md",
     "docs/kernels.md",
     "docs/riemannian.md",
     "docs/estimators.md",
     "docs/networks_demo.md",
 )
-NEEDS = {"eight_schools": "casadi", "funnel": "casadi"}
 
 
 def run(*arguments, folder):
@@ -33,7 +33,6 @@ def run(*arguments, folder):
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example(path, tmp_path):
-    pytest.importorskip(NEEDS.get(path.stem, "numpy"))
     ended = run(path, folder=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout
@@ -46,7 +45,6 @@ def test_there_are_examples():
 @pytest.mark.parametrize("page", PAGES)
 def test_the_python_of_a_page_runs(page, tmp_path):
     """All Python blocks of a page, one after another in one process."""
-    pytest.importorskip("casadi")
     pytest.importorskip("numba")
     pytest.importorskip("arviz")
     pytest.importorskip("sklearn")

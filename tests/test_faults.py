@@ -324,7 +324,6 @@ def without(monkeypatch):
 @pytest.mark.parametrize(
     ("package", "extra", "call"),
     [
-        ("casadi", "autodiff", lambda: mp.Density.from_numpy(lambda x: -np.sum(x**2), dim=2)),
         ("tqdm", "all", lambda: mp.sample(GAUSSIAN, STEP, **SHORT | {"progress": True})),
         ("numba", "numba", lambda: mp.sample(GAUSSIAN, STEP, **SHORT | {"backend": "numba"})),
         ("numba", "numba", lambda: mp.sample(GAUSSIAN, STEP, **SHORT | {"backend": "cuda"})),

@@ -10,7 +10,7 @@ import pytest
 
 import micropolis as mp
 
-HEAVY = {"numba", "casadi", "sklearn", "matplotlib", "arviz", "scipy", "tqdm", "pandas", "llvmlite"}
+HEAVY = {"numba", "sklearn", "matplotlib", "arviz", "scipy", "tqdm", "pandas", "llvmlite"}
 PARAMETERS = ("Real", "Positive", "Interval", "Ordered", "Simplex", "Lower", "Upper", "CorrelationCholesky")
 NAMES = ("Density", "sample", "resume", "Trace", "init", "step", "densities", "errors", "kernels", *PARAMETERS)
 KERNELS = ("RandomWalk", "MALA", "HMC", "NUTS", "RMHMC", "RMNUTS")

@@ -47,7 +47,6 @@ def mean_row(printed, begin):
 
 
 def test_demo_prints_a_table_and_writes_a_picture(folder, capsys):
-    pytest.importorskip("casadi")
     image = pytest.importorskip("matplotlib.image")
     assert main(["demo", "--draws", "200"]) == 0
     printed = capsys.readouterr().out
@@ -79,7 +78,6 @@ def test_demo_prints_a_table_and_writes_a_picture(folder, capsys):
 
 
 def test_demo_without_matplotlib_and_arviz_still_prints_the_table(folder, capsys, monkeypatch):
-    pytest.importorskip("casadi")
     without(monkeypatch, "matplotlib", "arviz")
     assert main(["demo", "--draws", "100"]) == 0
     printed = capsys.readouterr().out
@@ -87,12 +85,6 @@ def test_demo_without_matplotlib_and_arviz_still_prints_the_table(folder, capsys
     assert "No picture: micropolis.plots needs matplotlib" in printed
     assert "pip install 'micropolis[arviz]'" in printed
     assert not list(folder.iterdir())
-
-
-def test_demo_without_casadi_says_how_to_get_it(folder, capsys, monkeypatch):
-    without(monkeypatch, "casadi")
-    assert main(["demo"]) == 1
-    assert "pip install 'micropolis[autodiff]'" in capsys.readouterr().err
 
 
 def test_demo_refuses_too_few_draws(folder, capsys):
@@ -132,8 +124,7 @@ def test_digits_says_what_is_missing_or_wrong(folder, capsys, monkeypatch):
 
 @pytest.mark.parametrize("command", ["digits", "demo", "funnel"])
 def test_ctrl_c_ends_the_command(command):
-    for extra in ("sklearn", "casadi"):
-        pytest.importorskip(extra)
+    pytest.importorskip("sklearn")
     arguments = {"digits": ("--seconds", "100"), "demo": ("--draws", "1000000"), "funnel": ("--draws", "1000000")}
     process = subprocess.Popen(
         [sys.executable, "-P", "-u", "-m", "micropolis", command, *arguments[command]],
@@ -154,7 +145,7 @@ def test_info(capsys):
     assert f"micropolis    {__version__}" in printed
     assert re.search(r"SIMD level +(x86-64-v[34]|baseline)", printed)
     assert f"numpy         {np.__version__}" in printed
-    for extra in ("casadi", "numba", "matplotlib", "arviz"):
+    for extra in ("numba", "matplotlib", "arviz"):
         assert re.search(rf"{extra} +(\d+\.|not installed: pip install 'micropolis\[)", printed)
 
 

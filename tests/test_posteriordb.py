@@ -15,7 +15,6 @@ import micropolis as mp
 from micropolis import data
 
 arviz = pytest.importorskip("arviz")
-pytest.importorskip("casadi")
 
 DRAWS = 2500  # a chain: as many in all as the reference has
 REFERENCES = Path(__file__).parent / "data" / "posteriordb"

@@ -13,7 +13,7 @@ mkdir "$build/package"
 cp -r micropolis "$build/package/"
 cp "$build"/*.so "$build/package/micropolis/"
 if [ $# -eq 0 ]; then
-  set -- tests/densities tests/test_faults.py tests/test_sample_arguments.py tests/test_interruption.py \
+  set -- tests/densities tests/tracing/test_program.py tests/tracing/test_fuzz.py tests/test_faults.py tests/test_sample_arguments.py tests/test_interruption.py \
     tests/test_pointers.py tests/test_diagnostics.py tests/test_trace_files.py \
     -k "not cfunc and not numba and not killed and not sigint and not compiled_chains"
 fi

@@ -79,7 +79,6 @@ def test_it_pickles_and_takes_names_from_its_terms():
     np.testing.assert_array_equal(again.grad(POINTS), density.grad(POINTS))
     assert density.names == GAUSSIAN.names
     assert "2 terms" in repr(density)
-    pytest.importorskip("casadi")
     named = mp.Density.from_numpy(lambda sd: -(sd**2), {"sd": mp.Positive()})
     plain = mp.densities.Gaussian([0.0])
     trace = run(mp.Density.from_blocks([plain, named]), mp.NUTS(), draws=10, warmup=10, chains=1, seed=1)
@@ -122,7 +121,6 @@ def test_bad_terms_are_named(terms, error, message):
 
 
 def test_jacobians_are_not_counted_twice():
-    pytest.importorskip("casadi")
     named = mp.Density.from_numpy(lambda sd: -(sd**2), {"sd": mp.Positive()})
     with pytest.raises(InputError, match="at most one with constrained parameters"):
         BlockDensity([named, named])

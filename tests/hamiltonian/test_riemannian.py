@@ -34,8 +34,6 @@ def kl_to_normal(v, sd=3.0, bins=40):
 @pytest.mark.parametrize("source", ["library", "numpy"])
 def test_marginal_of_the_funnel(source):
     """20,000 draws: mean 0 and sd 3 within 4 standard errors, Kolmogorov-Smirnov, KL, hardly anything unconverged."""
-    if source == "numpy":
-        pytest.importorskip("casadi")
     density = FUNNEL if source == "library" else mp.Density.from_numpy(numpy_funnel, 11)
     kernel = mp.RMHMC(step_size=0.15, n_steps=25, metric=mp.SoftAbs(alpha=1e6), fixed_point_tol=1e-9)
     start = FUNNEL.sample_exact(np.random.default_rng(1), 4)

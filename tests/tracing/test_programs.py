@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-
-pytest.importorskip("casadi")
 from numpy import zeros
 from scipy import special, stats
 
