@@ -30,13 +30,11 @@ def from_pointer(model):
 
 
 def from_numpy(model):
-    pytest.importorskip("casadi")
     return mp.Density.from_numpy(model.logp, dim=model.dim)
 
 
 def from_numpy_one_point(model):
     """For models whose NumPy form is written for many points: the same arithmetic on one."""
-    pytest.importorskip("casadi")
     X, y = logistic_data()
 
     def logp(x):
