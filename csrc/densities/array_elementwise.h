@@ -95,53 +95,57 @@ MP_INLINE mp_v8 mp_copysign8(mp_v8 x, mp_v8 y) { return (mp_v8)(((mp_i8)x & INT6
   T(mulsub, x *y - z)                               \
   T(submul, z - x * y)
 
-#define MP_TRANSCENDENTAL(U, B, T)                \
-  U(exp, mp_exp8(x))                              \
-  U(expm1, mp_expm1_8(x))                         \
-  U(log, mp_log_any8(x))                          \
-  U(log1p, mp_log1p8(x))                          \
-  U(softplus, mp_softplus8(x))                    \
-  U(expit, mp_sigmoid8(x))                        \
-  U(tanh, mp_tanh8(x))                            \
-  U(cbrt, mp_cbrt8(x))                            \
-  U(sin, mp_sin8(x))                              \
-  U(cos, mp_cos8(x))                              \
-  U(tan, mp_tan8(x))                              \
-  U(arcsin, mp_asin8(x))                          \
-  U(arccos, mp_acos8(x))                          \
-  U(arctan, mp_atan8(x))                          \
-  U(sinh, mp_sinh8(x))                            \
-  U(cosh, mp_cosh8(x))                            \
-  U(arcsinh, mp_asinh8(x))                        \
-  U(arccosh, mp_acosh8(x))                        \
-  U(arctanh, mp_atanh8(x))                        \
-  U(gammaln, mp_lgamma8(x))                       \
-  U(polygamma0, mp_digamma8(x))                   \
-  U(polygamma1, mp_polygamma8(1, x))              \
-  U(polygamma2, mp_polygamma8(2, x))              \
-  U(polygamma3, mp_polygamma8(3, x))              \
-  U(polygamma4, mp_polygamma8(4, x))              \
-  U(erf, mp_erf8(x))                              \
-  U(erfc, mp_erfc8(x))                            \
-  U(erfcx, mp_erfcx8(x))                          \
-  U(ndtr, mp_ndtr8(x))                            \
-  U(log_ndtr, mp_log_ndtr8(x))                    \
-  U(i0e, mp_i0e8(x))                              \
-  U(i1e, mp_i1e8(x))                              \
-  B(logaddexp, mp_logaddexp8(x, y))               \
-  B(share, mp_share8(x, y))                       \
-  B(power, mp_pow8(x, y))                         \
-  B(arctan2, mp_atan2_8(x, y))                    \
-  B(hypot, mp_hypot8(x, y))                       \
-  B(fmod, mp_fmod8(x, y))                         \
-  B(remainder, mp_remainder8(x, y))               \
-  B(floor_divide, mp_floor_divide8(x, y))         \
-  B(gammainc, mp_gammainc8(x, y))                 \
-  B(gammaincc, mp_gammaincc8(x, y))               \
-  B(gammainc_slope, mp_gammainc_slope8(x, y))     \
-  B(gammainc_density, mp_gammainc_density8(x, y)) \
-  B(xlogy, mp_xlogy8(x, y))                       \
+#define MP_TRANSCENDENTAL(U, B, T) MP_ELEMENTARY(U, B, T) MP_SPECIAL(U, B, T)
+
+#define MP_ELEMENTARY(U, B, T)            \
+  U(exp, mp_exp8(x))                      \
+  U(expm1, mp_expm1_8(x))                 \
+  U(log, mp_log_any8(x))                  \
+  U(log1p, mp_log1p8(x))                  \
+  U(softplus, mp_softplus8(x))            \
+  U(expit, mp_sigmoid8(x))                \
+  U(tanh, mp_tanh8(x))                    \
+  U(sin, mp_sin8(x))                      \
+  U(cos, mp_cos8(x))                      \
+  U(tan, mp_tan8(x))                      \
+  U(arcsin, mp_asin8(x))                  \
+  U(arccos, mp_acos8(x))                  \
+  U(arctan, mp_atan8(x))                  \
+  U(sinh, mp_sinh8(x))                    \
+  U(cosh, mp_cosh8(x))                    \
+  U(arcsinh, mp_asinh8(x))                \
+  U(arccosh, mp_acosh8(x))                \
+  U(arctanh, mp_atanh8(x))                \
+  U(cbrt, mp_cbrt8(x))                    \
+  B(logaddexp, mp_logaddexp8(x, y))       \
+  B(share, mp_share8(x, y))               \
+  B(power, mp_pow8(x, y))                 \
+  B(arctan2, mp_atan2_8(x, y))            \
+  B(hypot, mp_hypot8(x, y))               \
+  B(fmod, mp_fmod8(x, y))                 \
+  B(remainder, mp_remainder8(x, y))       \
+  B(floor_divide, mp_floor_divide8(x, y)) \
+  B(xlogy, mp_xlogy8(x, y))               \
   B(xlog1py, mp_xlog1py8(x, y))
+
+#define MP_SPECIAL(U, B, T)                   \
+  U(gammaln, mp_lgamma8(x))                   \
+  U(polygamma0, mp_digamma8(x))               \
+  U(polygamma1, mp_polygamma8(1, x))          \
+  U(polygamma2, mp_polygamma8(2, x))          \
+  U(polygamma3, mp_polygamma8(3, x))          \
+  U(polygamma4, mp_polygamma8(4, x))          \
+  U(erf, mp_erf8(x))                          \
+  U(erfc, mp_erfc8(x))                        \
+  U(erfcx, mp_erfcx8(x))                      \
+  U(ndtr, mp_ndtr8(x))                        \
+  U(log_ndtr, mp_log_ndtr8(x))                \
+  U(i0e, mp_i0e8(x))                          \
+  U(i1e, mp_i1e8(x))                          \
+  B(gammainc, mp_gammainc8(x, y))             \
+  B(gammaincc, mp_gammaincc8(x, y))           \
+  B(gammainc_slope, mp_gammainc_slope8(x, y)) \
+  B(gammainc_density, mp_gammainc_density8(x, y))
 
 /* Operations on tiles that are not elementwise, and on whole arrays. */
 /* clang-format off */

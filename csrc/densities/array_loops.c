@@ -2,31 +2,23 @@
  *
  * Vectors run over the end of a loop into the slack behind every array; only sums and what is put beside other elements
  * look at the exact count. Sums are striped over eight lanes, so that every SIMD level gives the same bits. */
-#include "densities/array_elementwise.h"
+#include "densities/array_functions.h"
 #include "densities/array_program.h"
 
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 
-/* An operand of a tile: where its elements start, and a mask for the distance: all ones, or zero where one block serves. */
-typedef struct {
-  const double *p;
-  int64_t mask;
-} operand;
-
-MP_INLINE operand locate(const double *p, int mode, int64_t i0, double *splat) {
-  if (mode == MP_TILED) return (operand){p, -1};
-  if (mode == MP_MOVING) return (operand){p + i0, -1};
+MP_INLINE mp_operand locate(const double *p, int mode, int64_t i0, double *splat) {
+  if (mode == MP_TILED) return (mp_operand){p, -1};
+  if (mode == MP_MOVING) return (mp_operand){p + i0, -1};
   if (mode == MP_NUMBER) {
     mp_store8(splat, mp_splat8(*p));
-    return (operand){splat, 0};
+    return (mp_operand){splat, 0};
   }
-  return (operand){p, 0};
+  return (mp_operand){p, 0};
 }
 
-#define AT(o, i) mp_load8((o).p + ((i) & (o).mask))
-
 /* Striped sum of n products, or of n elements where y is NULL. */
-MP_INLINE double striped(operand x, const operand *y, int64_t n) {
+MP_INLINE double striped(mp_operand x, const mp_operand *y, int64_t n) {
   mp_v8 s = {0}, t = {0};
   int64_t i = 0;
   for (; i + 16 <= n; i += 16) {
@@ -57,7 +49,7 @@ MP_INLINE position find(int64_t i0, int64_t r, int64_t b) {
 }
 
 /* d += the rows of (A, R, B) in elements i0 .. i0 + n - 1; with `y` the products */
-MP_INLINE void sum_tile(double *d, operand x, const operand *y, int64_t i0, int64_t n, int64_t r, int64_t b) {
+MP_INLINE void sum_tile(double *d, mp_operand x, const mp_operand *y, int64_t i0, int64_t n, int64_t r, int64_t b) {
   position at = find(i0, r, b);
   for (int64_t i = 0; i < n;) {
     if (b == 1) { /* a row of R elements, or the rest of one */
@@ -67,8 +59,8 @@ MP_INLINE void sum_tile(double *d, operand x, const operand *y, int64_t i0, int6
         for (int64_t j = i; j < i + run; j++) s += x.p[j & x.mask] * (y ? y->p[j & y->mask] : 1.0);
         d[at.block] = s;
       } else {
-        operand from = {x.p + (i & x.mask), x.mask};
-        operand by = y ? (operand){y->p + (i & y->mask), y->mask} : from;
+        mp_operand from = {x.p + (i & x.mask), x.mask};
+        mp_operand by = y ? (mp_operand){y->p + (i & y->mask), y->mask} : from;
         d[at.block] += striped(from, y ? &by : NULL, run);
       }
       i += run;
@@ -98,7 +90,7 @@ MP_INLINE void sum_tile(double *d, operand x, const operand *y, int64_t i0, int6
   }
 }
 
-MP_INLINE void greatest_tile(double *d, operand x, int64_t i0, int64_t n, int64_t r, int64_t b) {
+MP_INLINE void greatest_tile(double *d, mp_operand x, int64_t i0, int64_t n, int64_t r, int64_t b) {
   position at = find(i0, r, b);
   for (int64_t i = 0; i < n; i++) {
     double v = x.p[i & (x.mask | 7)], *to = d + at.block * b + at.column;
@@ -151,7 +143,7 @@ MP_INLINE void matvec_tile(double *d, const double *block, const double *v, int6
 }
 
 /* g += the block's rows, transposed, times x; rows behind the end count as zero. */
-MP_INLINE void matvec_t_tile(double *g, const double *block, operand x, int64_t columns, int64_t height, int64_t n) {
+MP_INLINE void matvec_t_tile(double *g, const double *block, mp_operand x, int64_t columns, int64_t height, int64_t n) {
   double last[8] __attribute__((aligned(64))) = {0};
   int64_t full = n & ~INT64_C(7);
   if (full < height) {
@@ -186,7 +178,7 @@ static MP_CLONES void tile(const mp_array_op *op, const mp_array_op *end, int64_
   double splat[3][8] __attribute__((aligned(64)));
   for (; op < end; op++) {
     double *d = op->mode[0] == MP_MOVING ? op->d + i0 : op->d;
-    operand a = locate(op->a, op->mode[1], i0, splat[0]), b, c;
+    mp_operand a = locate(op->a, op->mode[1], i0, splat[0]), b, c;
     switch (op->code) {
       /* arithmetic: a loop for every way in which the operands lie, so that nothing but it is left in the loop */
 #define ALONG(o) mp_load8((o).p + i)
@@ -222,23 +214,14 @@ static MP_CLONES void tile(const mp_array_op *op, const mp_array_op *end, int64_
             mp_v8 z = mp_load8(c.p + (i & cz)), expression)                                              \
     break;
       MP_ARITHMETIC(FAST_U, FAST_B, FAST_T)
-#define LOOP_U(name, expression)         \
-  case MP_OP_##name:                     \
-    for (int64_t i = 0; i < n; i += 8) { \
-      mp_v8 x = AT(a, i);                \
-      mp_store8(d + i, expression);      \
-    }                                    \
-    break;
-#define LOOP_B(name, expression)                  \
+#define CALL_U(name, expression) \
+  case MP_OP_##name: mp_array_##name(d, a, n); break;
+#define CALL_B(name, expression)                  \
   case MP_OP_##name:                              \
     b = locate(op->b, op->mode[2], i0, splat[1]); \
-    for (int64_t i = 0; i < n; i += 8) {          \
-      mp_v8 x = AT(a, i), y = AT(b, i);           \
-      mp_store8(d + i, expression);               \
-    }                                             \
+    mp_array_##name(d, a, b, n);                  \
     break;
-#define LOOP_T(name, expression)
-      MP_TRANSCENDENTAL(LOOP_U, LOOP_B, LOOP_T)
+      MP_TRANSCENDENTAL(CALL_U, CALL_B, MP_NOTHING)
     case MP_OP_total: *op->d = (i0 ? *op->d : 0.0) + striped(a, NULL, n); break;
     case MP_OP_dot:
       b = locate(op->b, op->mode[2], i0, splat[1]);
@@ -343,6 +326,14 @@ static MP_CLONES void one_vector(const mp_array_op *op, const mp_array_op *end, 
     default: tile(op, op + 1, 0, n);
     }
   }
+}
+
+/* An elementwise operation on single numbers: lane 0 of a vector. */
+double mp_array_number(int32_t code, double a, double b) {
+  double d[8] __attribute__((aligned(64)));
+  mp_array_op op = {.code = code, .mode = {MP_TILED, MP_NUMBER, MP_NUMBER, MP_NUMBER}, .d = d, .a = &a, .b = &b};
+  tile(&op, &op + 1, 0, 8);
+  return d[0];
 }
 
 void mp_array_loop(const mp_array_op *operations, int64_t count, int64_t size) {

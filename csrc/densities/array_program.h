@@ -51,6 +51,7 @@ typedef struct {
 
 void mp_array_run(const mp_array_call *call);
 void mp_array_scalars(const mp_scalar_op *op, int64_t count, double *work);
+double mp_array_number(int32_t code, double a, double b);
 void mp_array_loop(const mp_array_op *operations, int64_t count, int64_t size);
 void mp_array_whole(const mp_array_op *operations, int64_t count);
 void mp_array_eigh(double *d, const double *a, double *scratch, int64_t n);

@@ -1,26 +1,12 @@
 /* Scalar code of array programs: one operation after another on single doubles.
  *
- * Cheap operations are the processor's own, exp, the logarithms and what is made of them have scalar forms; the others take lane 0 of the vector functions, whose bits do not depend on
- * the processor as the C library's do. */
+ * Cheap operations are the processor's own; exp, the logarithms and what is made of them have scalar forms; the others take
+ * lane 0 of the vector functions, whose bits do not depend on the processor as the C library's do. */
 #include <math.h>
 
 #include "common/scalar_math.h"
 #include "densities/array_elementwise.h"
 #include "densities/array_program.h"
-
-static MP_CLONES double special(uint32_t code, double a, double b) {
-  mp_v8 x = mp_splat8(a), y = mp_splat8(b);
-  (void)y;
-  switch (code) {
-#define LANE(name, expression) \
-  case MP_OP_##name: return (expression)[0];
-#define NOTHING(name, expression)
-    MP_TRANSCENDENTAL(LANE, LANE, NOTHING)
-    LANE(floor, mp_floor8(x))
-    LANE(ceil, mp_ceil8(x))
-  }
-  return NAN;
-}
 
 void mp_array_scalars(const mp_scalar_op *op, int64_t count, double *work) {
   for (const mp_scalar_op *end = op + count; op < end; op++) {
@@ -68,7 +54,7 @@ void mp_array_scalars(const mp_scalar_op *op, int64_t count, double *work) {
     case MP_OP_softplus: d = mp_softplus1(a); break;
     case MP_OP_expit: d = mp_sigmoid1(a); break;
     case MP_OP_share: d = mp_sigmoid1(a == b ? 0.0 : a - b); break;
-    default: d = special(op->code, a, b);
+    default: d = mp_array_number(op->code, a, b);
     }
     work[op->d] = d;
   }

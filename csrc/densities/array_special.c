@@ -1,0 +1,4 @@
+/* Special functions of array programs, tile by tile. */
+#include "densities/array_functions.h"
+
+MP_SPECIAL(MP_LOOP_U, MP_LOOP_B, MP_NOTHING)
