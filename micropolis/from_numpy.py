@@ -353,7 +353,7 @@ def _compare_slope(density: Density, log_density: Callable[[Any], Any], point: A
     Two steps tell how good the differences are: where they disagree, as at kinks, nothing can be said.
     """
     direction = np.random.default_rng(21).choice([-1.0, 1.0], size=point.size) * np.maximum(1.0, np.abs(point))
-    slopes, largest = [], 0.0
+    slopes, largest = [], 1.0  # terms that cancel are of order 1 at least
     for step in (1e-5, 5e-6):
         ahead, behind = (_value(log_density, point + sign * step * direction) for sign in (1.0, -1.0))
         if ahead is None or behind is None:
