@@ -11,32 +11,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .elementwise import ELEMENTWISE, guard
+from .elementwise import COMPARISONS, ELEMENTWISE, guard
 from .graph import Graph, Index, Node, Place, reachable
 from .linalg_rules import LINALG
 from .matrix_functions import MATRIX_FUNCTIONS
 from .scans import SCANS
 
-# Results in a bounded range for every finite operand; comparisons for NaN as well.
+# Results in a bounded range for every finite operand.
 _BOUNDED = frozenset(["sign", "sin", "cos", "tanh", "share", "expit", "arctan", "arctan2", "erf", "ndtr", "copysign"])
-_COMPARISONS = frozenset(
-    [
-        "less",
-        "less_equal",
-        "greater",
-        "greater_equal",
-        "equal",
-        "not_equal",
-        "logical_and",
-        "logical_or",
-        "logical_xor",
-        "logical_not",
-        "isnan",
-        "isfinite",
-        "isinf",
-        "signbit",
-    ]
-)
 _FINITE_OF_FINITE = _BOUNDED | frozenset(
     [
         "add",
@@ -89,7 +71,7 @@ class _Finite:
             answer: bool | None = None
             if node.op == "constant":
                 answer = bool(np.all(np.isfinite(node.data)))
-            elif node.op == "input" or node.op in _COMPARISONS:
+            elif node.op == "input" or node.op in COMPARISONS:
                 answer = True
             elif node.op not in _FINITE_OF_FINITE:
                 answer = False

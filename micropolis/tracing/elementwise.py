@@ -64,9 +64,9 @@ def _f(name: str) -> Callable[..., Node]:
     return lambda x: x.graph.apply(name, x)
 
 
-sign, exp, log, log1p, sqrt, square, cos, sin, cosh, sinh, reciprocal, expit, psi = map(
+sign, exp, log, log1p, sqrt, square, cos, sin, cosh, sinh, reciprocal, expit = map(
     _f,
-    ["sign", "exp", "log", "log1p", "sqrt", "square", "cos", "sin", "cosh", "sinh", "reciprocal", "expit", "psi"],
+    ["sign", "exp", "log", "log1p", "sqrt", "square", "cos", "sin", "cosh", "sinh", "reciprocal", "expit"],
 )
 
 
@@ -177,7 +177,8 @@ def _moderate(a: Node) -> bool:
     return a.size == 1 and a.is_constant and 1e-30 < abs(a.data[0]) < 1e30
 
 
-_COUNTS = frozenset(
+# Operations whose result is 0 or 1 whatever the operands are, NaN too.
+COMPARISONS = frozenset(
     [
         "less",
         "less_equal",
@@ -193,11 +194,9 @@ _COUNTS = frozenset(
         "isfinite",
         "isinf",
         "signbit",
-        "floor",
-        "ceil",
-        "floor_divide",
     ]
 )
+_COUNTS = COMPARISONS | {"floor", "ceil", "floor_divide"}
 _KEEP_COUNTS = frozenset(
     [
         "add",
@@ -394,7 +393,6 @@ def _no_curvature(out: Node, a: Node, x: Node) -> Node:
     )
 
 
-_CONSTANT = math.sqrt(2 / math.pi)
 _DENSITY = 1 / math.sqrt(2 * math.pi)
 
 ELEMENTWISE: dict[str, Elementwise] = {

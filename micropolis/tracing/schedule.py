@@ -118,7 +118,7 @@ def schedule(outputs: Sequence[Node]) -> Schedule:
         op, args = node.op, node.args
         if op in ("input", "constant"):
             continue
-        if op == "gather" and (node.size == 1 or is_straight(node.data)):
+        if is_alias(node):
             source = args[0]
             alias.add(node.number)
             stored.add(source.number)
